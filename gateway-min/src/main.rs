@@ -1,0 +1,2 @@
+//! The `gateway-min` command.
+fn main() {}
