@@ -616,6 +616,21 @@ fn every_code_that_a_token_can_earn_has_a_row() {
     assert_eq!(&seen & &elsewhere, BTreeSet::new());
 }
 
+/// RFC 8037 appendix A.4 signs a sentence: its signature holds, and what it signs is no
+/// claims set.
+#[test]
+fn the_rfc_8037_example_holds_and_is_no_message() {
+    let token = concat!(
+        "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.",
+        "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+    );
+    assert_eq!(judge(token), Err(json(Part::Claims, JsonFault::Syntax, 0)));
+    assert_eq!(
+        judge(&token.replace("RXhh", "RXhi")),
+        Err(Reject::BadSignature)
+    );
+}
+
 #[test]
 fn without_a_kid_only_a_single_key_is_meant() {
     let mut keys = keys();
