@@ -91,6 +91,7 @@
 mod b64;
 pub mod claims;
 mod compact;
+mod ed25519;
 mod error;
 mod json;
 mod key;

@@ -5,7 +5,6 @@
 //! what was accepted ([`Replay`](crate::Replay)) comes after, because it belongs to the
 //! caller. Nothing of the claims is decoded before the signature holds.
 
-use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -14,6 +13,7 @@ use crate::{
         ALG_ED25519, ALG_EDDSA, ActionType, SCHEMA_VERSION, TYP_JWT, TYP_MESSAGE, header, name,
     },
     compact::Compact,
+    ed25519::Prepared,
     error::{Part, Reject},
     json::{self, Members, Room, Text, Value},
     key::KeySet,
@@ -286,9 +286,8 @@ fn judge_header<'a>(decoded: &'a [u8], room: &mut Room<'a>) -> Result<Option<&'a
     }
 }
 
-/// RFC 8032 section 5.1.7 without its leniencies: S < L, and neither the key nor R of
-/// small order, as `verify_strict` has it.
-fn judge_signature(key: &VerifyingKey, signed: &[u8], signature: &[u8]) -> Result<(), Reject> {
+/// The signature's encoding and length, then the signature.
+fn judge_signature(key: &Prepared, signed: &[u8], signature: &[u8]) -> Result<(), Reject> {
     let mut bytes = [0; SIGNATURE_LEN];
     let decoded = b64::decode(signature, &mut bytes).map_err(|fault| match fault {
         Fault::TooLong => Reject::SignatureLength,
@@ -297,8 +296,11 @@ fn judge_signature(key: &VerifyingKey, signed: &[u8], signature: &[u8]) -> Resul
     if decoded.len() != SIGNATURE_LEN {
         return Err(Reject::SignatureLength);
     }
-    key.verify_strict(signed, &Signature::from_bytes(&bytes))
-        .map_err(|_forged| Reject::BadSignature)
+    if key.holds(signed, &bytes) {
+        Ok(())
+    } else {
+        Err(Reject::BadSignature)
+    }
 }
 
 /// Claims of a signature that held, read by name and type.
