@@ -14,15 +14,16 @@ use crate::{KeySet, limits::MAX_KEY_TEXT};
 /// Most keys at once: next, present and retired ones of several installations.
 pub(crate) const MAX_KEYS: usize = 16;
 
-/// The keys of a gateway.
+/// The keys of a gateway: some 480 KB, boxed, of which only keys that are there are
+/// touched.
 pub(crate) type Keys = KeySet<MAX_KEYS>;
 
 /// Reads every key of the setting `name`.
 ///
 /// # Errors
 /// [`Stop`] that names the setting, the file and the fault.
-pub(crate) fn load(name: &'static str, source: &KeySource) -> Result<Keys, Stop> {
-    let mut keys = Keys::new();
+pub(crate) fn load(name: &'static str, source: &KeySource) -> Result<Box<Keys>, Stop> {
+    let mut keys = Box::<Keys>::default();
     match source {
         KeySource::Inline(text) => add(&mut keys, text.as_bytes(), name)?,
         KeySource::Path(path) if path.is_dir() => {

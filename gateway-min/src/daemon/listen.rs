@@ -264,3 +264,6 @@ impl Server {
         self.shared.slots.drained_within(limit)
     }
 }
+
+#[cfg(test)]
+mod tests;

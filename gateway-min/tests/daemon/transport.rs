@@ -224,7 +224,11 @@ fn what_does_not_come_is_not_waited_for() {
 fn the_newest_connection_wins_over_the_longest_reader() {
     let gateway = Gateway::start(&[("GATEWAY_SLOTS", "2"), ("GATEWAY_PER_ADDRESS", "2")]);
     // The gateway's first probe of itself is over, and the next is ten seconds away.
-    while gateway.ask(&request("GET /healthcheck/ready", &[], b"")).status != 200 {}
+    while gateway
+        .ask(&request("GET /healthcheck/ready", &[], b""))
+        .status
+        != 200
+    {}
     let begin = |gateway: &Gateway| {
         let mut client = gateway.client();
         client.send(b"GET / HTTP/1.1\r\n");
