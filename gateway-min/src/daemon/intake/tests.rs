@@ -72,7 +72,7 @@ fn intake(capacity: &str, clock: Clock) -> Intake {
     .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let line = cut(env::args_os().take(0)).unwrap();
     let config = Config::judge(line, environment.into_iter()).unwrap();
-    let keys = keys::load(config.keys.0, &config.keys.1).unwrap();
+    let (keys, _) = keys::load(config.keys.0, &config.keys.1).unwrap();
     Intake::new(&config, keys, clock, Arc::new(Tallies::new()))
 }
 
