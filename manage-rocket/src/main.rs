@@ -40,7 +40,7 @@ async fn serve() -> Result<(), Failure> {
     let config = Config::from_vars(std::env::vars_os(), Build::this())
         .map_err(|error| failure(CONFIG)(&error))?;
     logger::install();
-    log::info!(
+    log::info!(target: logger::TARGET,
         "manage-rocket {}: {} on {:?}, key {}",
         env!("CARGO_PKG_VERSION"),
         config.public_url.origin(),

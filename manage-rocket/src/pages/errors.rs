@@ -62,7 +62,7 @@ fn everything(status: Status, _: &Request<'_>) -> Result<Page, Status> {
         what,
     };
     Page::render(&page).map_err(|failure| {
-        log::error!("{failure}");
+        log::error!(target: crate::logger::TARGET, "{failure}");
         status
     })
 }
