@@ -40,7 +40,13 @@ async fn a_gateway_takes_the_message_of_a_rendered_button() {
     assert_eq!(buttons.len(), 3, "everyone who has arrived has one");
     for button in &buttons {
         let mut scratch = Scratch::new();
-        let message = verify(button.token.as_bytes(), &keys, &POLICY, site.now(), &mut scratch);
+        let message = verify(
+            button.token.as_bytes(),
+            &keys,
+            &POLICY,
+            site.now(),
+            &mut scratch,
+        );
         let message = message.unwrap();
         assert_eq!(message.jti(), button.jti);
         assert_eq!(message.issuer(), Some(ISSUER));
@@ -59,23 +65,43 @@ async fn another_gateway_or_time_refuses_it() {
     let button = &site.signed_in(RADIOGRAPHER).await.clinic().await.buttons()[0];
     let keys = site.gateway_keys();
     let end = site.now().plus(43_200);
-    let elsewhere = Policy { audience: "other-gateway", ..POLICY };
-    let stranger = Policy { issuer: Some("http://localhost:8081"), ..POLICY };
-    let short = Policy { max_lifetime_secs: 43_199, ..POLICY };
+    let elsewhere = Policy {
+        audience: "other-gateway",
+        ..POLICY
+    };
+    let stranger = Policy {
+        issuer: Some("http://localhost:8081"),
+        ..POLICY
+    };
+    let short = Policy {
+        max_lifetime_secs: 43_199,
+        ..POLICY
+    };
     for (name, policy, now, expected) in [
-        ("another gateway", &elsewhere, site.now(), Reject::WrongAudience),
+        (
+            "another gateway",
+            &elsewhere,
+            site.now(),
+            Reject::WrongAudience,
+        ),
         ("another issuer", &stranger, site.now(), Reject::WrongIssuer),
         (
             "a gateway with a shorter bound",
             &short,
             site.now(),
-            Reject::LifetimeTooLong { secs: 43_200, max_secs: 43_199 },
+            Reject::LifetimeTooLong {
+                secs: 43_200,
+                max_secs: 43_199,
+            },
         ),
         (
             "after its end",
             &POLICY,
             end.plus(30),
-            Reject::Expired { exp: end, now: end.plus(30) },
+            Reject::Expired {
+                exp: end,
+                now: end.plus(30),
+            },
         ),
     ] {
         let mut scratch = Scratch::new();
@@ -164,7 +190,10 @@ async fn the_claims_are_the_designed_ones() {
 async fn one_message_whoever_looks_and_however_often_it_is_signed() {
     const TWO_THIRDS: i64 = 28_800;
     let site = Site::new().await;
-    sqlx::query("UPDATE users SET may_send = 1").execute(&site.pool).await.unwrap();
+    sqlx::query("UPDATE users SET may_send = 1")
+        .execute(&site.pool)
+        .await
+        .unwrap();
     let first = site.signed_in(RADIOGRAPHER).await.clinic().await.buttons();
 
     let again = site.signed_in(RADIOGRAPHER).await.clinic().await.buttons();
@@ -181,12 +210,23 @@ async fn one_message_whoever_looks_and_however_often_it_is_signed() {
 
     site.pass(TWO_THIRDS - 1);
     let late = site.signed_in(RADIOGRAPHER).await.clinic().await.buttons();
-    assert_eq!(tokens(&late), tokens(&first), "the last second of two thirds");
+    assert_eq!(
+        tokens(&late),
+        tokens(&first),
+        "the last second of two thirds"
+    );
 
     site.pass(1);
     let resigned = site.signed_in(CLERK).await.clinic().await.buttons();
-    assert_eq!(jtis(&resigned), jtis(&first), "the last third: the same messages");
-    let distinct: HashSet<_> = tokens(&first).into_iter().chain(tokens(&resigned)).collect();
+    assert_eq!(
+        jtis(&resigned),
+        jtis(&first),
+        "the last third: the same messages"
+    );
+    let distinct: HashSet<_> = tokens(&first)
+        .into_iter()
+        .chain(tokens(&resigned))
+        .collect();
     assert_eq!(distinct.len(), 6, "the last third: signed again");
     let (old, new) = (claims(&first[0].token), claims(&resigned[0].token));
     assert_eq!(new["iat"], START + TWO_THIRDS);
@@ -194,7 +234,11 @@ async fn one_message_whoever_looks_and_however_often_it_is_signed() {
     assert_ne!(new["act"], old["act"], "for whom it was signed this time");
     assert_eq!(new["parameters"], old["parameters"]);
     let reload = site.signed_in(RADIOGRAPHER).await.clinic().await.buttons();
-    assert_eq!(tokens(&reload), tokens(&resigned), "the new signing lasts too");
+    assert_eq!(
+        tokens(&reload),
+        tokens(&resigned),
+        "the new signing lasts too"
+    );
 
     // A gateway that had the first has the second already.
     let keys = site.gateway_keys();
@@ -202,13 +246,16 @@ async fn one_message_whoever_looks_and_however_often_it_is_signed() {
     for (token, expected) in [(&first[0].token, "new"), (&resigned[0].token, "duplicate")] {
         let mut scratch = Scratch::new();
         let message = verify(token.as_bytes(), &keys, &POLICY, site.now(), &mut scratch).unwrap();
-        let got = match replay.reserve(&message, site.now(), POLICY.leeway_secs).unwrap() {
+        let got = match replay
+            .reserve(&message, site.now(), POLICY.leeway_secs)
+            .unwrap()
+        {
             Reservation::New(ticket) => {
                 replay.commit(ticket);
                 "new"
             }
             Reservation::Duplicate => "duplicate",
-            _ => "other",
+            Reservation::Busy => "busy",
         };
         assert_eq!(got, expected);
     }
@@ -259,7 +306,10 @@ async fn a_correction_is_a_new_message() {
     assert_ne!(second[0].jti, first[0].jti, "another revision");
     assert_eq!(second[1], first[1], "the others stay as they are");
     let revision = |token: &str| claims(token)["parameters"]["worklist_item"]["revision"].clone();
-    assert_eq!((revision(&first[0].token), revision(&second[0].token)), (json!(1), json!(2)));
+    assert_eq!(
+        (revision(&first[0].token), revision(&second[0].token)),
+        (json!(1), json!(2))
+    );
 
     // Corrected by somebody who did not say so: the button still says what the row shows.
     let rename = "UPDATE participants SET last_name = 'Amberleigh' WHERE last_name = 'Amberley'";
@@ -268,8 +318,15 @@ async fn a_correction_is_a_new_message() {
     assert_eq!(third[0].name, "Ngozi Amberleigh");
     assert_ne!(third[0].jti, second[0].jti);
     assert_eq!(revision(&third[0].token), json!(3));
-    assert_eq!(claims(&third[0].token)["parameters"]["last_name"], "Amberleigh");
-    assert_eq!(browser.clinic().await.buttons(), third, "and no more than once");
+    assert_eq!(
+        claims(&third[0].token)["parameters"]["last_name"],
+        "Amberleigh"
+    );
+    assert_eq!(
+        browser.clinic().await.buttons(),
+        third,
+        "and no more than once"
+    );
 }
 
 #[rocket::async_test]
@@ -291,7 +348,12 @@ async fn many_first_looks_at_once_make_one_message() {
         let pages = rocket::futures::future::join_all(looks).await;
         let seen: HashSet<_> = pages
             .iter()
-            .map(|page| page.buttons().into_iter().map(|b| b.token).collect::<Vec<_>>())
+            .map(|page| {
+                page.buttons()
+                    .into_iter()
+                    .map(|b| b.token)
+                    .collect::<Vec<_>>()
+            })
             .collect();
         assert_eq!(seen.len(), 1, "{name}");
         assert_eq!(seen.iter().next().unwrap().len(), 3, "{name}");
@@ -328,13 +390,25 @@ async fn what_was_written_stays_written() {
         ("a message removed", "DELETE FROM messages"),
         ("a signing changed", "UPDATE signings SET claims = '{}'"),
         ("a signing removed", "DELETE FROM signings"),
-        ("an outcome changed", "UPDATE outcomes SET outcome = 'timeout'"),
+        (
+            "an outcome changed",
+            "UPDATE outcomes SET outcome = 'timeout'",
+        ),
         ("an outcome removed", "DELETE FROM outcomes"),
-        ("an accession number changed", "UPDATE accession_numbers SET number = 'X'"),
-        ("an accession number removed", "DELETE FROM accession_numbers"),
+        (
+            "an accession number changed",
+            "UPDATE accession_numbers SET number = 'X'",
+        ),
+        (
+            "an accession number removed",
+            "DELETE FROM accession_numbers",
+        ),
     ] {
         let error = sqlx::query(sql).execute(&site.pool).await.unwrap_err();
-        assert!(error.to_string().contains("is append-only"), "{name}: {error}");
+        assert!(
+            error.to_string().contains("is append-only"),
+            "{name}: {error}"
+        );
     }
     // A number that was given out is never another appointment's, even where its own is gone.
     let gone = "DELETE FROM appointments WHERE status = 'cancelled'";

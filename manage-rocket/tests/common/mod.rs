@@ -63,7 +63,10 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         let server = std::env::vars().find(|(name, _)| name == "TEST_DATABASE_URL");
         let (database, admin) = match server {
-            None => (format!("sqlite:{}/manage.db", folder.path().display()), None),
+            None => (
+                format!("sqlite:{}/manage.db", folder.path().display()),
+                None,
+            ),
             Some((_, admin)) => {
                 let name = format!("manage_test_{}", uuid::Uuid::new_v4().simple());
                 let pool = AnyPool::connect(&admin).await.unwrap();
@@ -195,7 +198,12 @@ impl Answer {
         let headers: Vec<_> = response
             .headers()
             .iter()
-            .map(|header| (header.name.to_string().to_lowercase(), header.value.to_string()))
+            .map(|header| {
+                (
+                    header.name.to_string().to_lowercase(),
+                    header.value.to_string(),
+                )
+            })
             .collect();
         let status = response.status().code;
         let mut answer = Self {
@@ -341,7 +349,10 @@ impl Browser {
 
 /// The value behind that person's name on the sign-in page.
 pub(crate) fn person_on(page: &Answer, name: &str) -> String {
-    let item = page.body.split("nhsuk-radios__item").find(|item| item.contains(name));
+    let item = page
+        .body
+        .split("nhsuk-radios__item")
+        .find(|item| item.contains(name));
     between(item.expect("that person"), r#"type="radio" value=""#, '"')
         .unwrap()
         .to_owned()
