@@ -323,6 +323,14 @@ fn what_stops_the_start_is_named() {
             "ROCKET_PORT is wrong: invalid type: found string".to_owned(),
         ),
         (
+            "TLS by Rocket's setting",
+            change(&|command| {
+                command.env("ROCKET_TLS", "{certs=\"c\",key=\"k\"}");
+            }),
+            78,
+            "ROCKET_TLS is set, but this version has no TLS of its own".to_owned(),
+        ),
+        (
             "a port that is taken",
             change(&|command| {
                 command.env("ROCKET_PORT", port.to_string());

@@ -137,11 +137,14 @@ fn json(value: &impl Serialize) -> Result<String, Unsignable> {
 }
 
 impl Content {
-    /// "Put this appointment on the worklist."
+    /// "Put this appointment on the worklist", as its `revision`.
     ///
     /// # Errors
     /// [`Unsignable`] where the appointment has a value that no worklist has room for.
-    pub(crate) fn create_item(appointment: &Appointment) -> Result<Self, Unsignable> {
+    pub(crate) fn create_item(
+        appointment: &Appointment,
+        revision: i64,
+    ) -> Result<Self, Unsignable> {
         let person = &appointment.participant;
         let accession = appointment.accession_number.as_str();
         let step = format!("{accession}-1");
@@ -160,7 +163,7 @@ impl Content {
                 study_instance_uid: &appointment.study_instance_uid,
                 requested_procedure_id: accession,
                 scheduled_procedure_step_id: step,
-                revision: appointment.revision,
+                revision,
                 participant: Participant {
                     nhs_number: person.nhs_number.as_str(),
                     name: person_name(&person.last_name, &person.first_name)?,
