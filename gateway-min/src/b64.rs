@@ -32,3 +32,83 @@ pub(crate) fn encode<'a>(bytes: &[u8], room: &'a mut [u8]) -> Option<&'a str> {
 pub(crate) fn decode_pem<'a>(text: &[u8], room: &'a mut [u8]) -> Option<&'a [u8]> {
     base64ct::Base64::decode(text, room).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+
+    use super::{Fault, decode, encode};
+
+    #[test]
+    fn only_the_canonical_text_is_taken() {
+        let rows: [(&str, &[u8], Result<&[u8], Fault>); 14] = [
+            ("nothing", b"", Ok(b"")),
+            ("one byte", b"AA", Ok(b"\0")),
+            ("url alphabet", b"-_-_", Ok(b"\xfb\xff\xbf")),
+            ("room exactly filled", b"AAAA", Ok(b"\0\0\0")),
+            ("one byte more than room", b"AAAAAA", Err(Fault::TooLong)),
+            ("padding", b"AA==", Err(Fault::NotCanonical)),
+            ("standard alphabet, plus", b"+_-_", Err(Fault::NotCanonical)),
+            (
+                "standard alphabet, slash",
+                b"-/-_",
+                Err(Fault::NotCanonical),
+            ),
+            ("length 1 mod 4", b"A", Err(Fault::NotCanonical)),
+            ("trailing bits of one byte", b"AB", Err(Fault::NotCanonical)),
+            (
+                "trailing bits of two bytes",
+                b"AAB",
+                Err(Fault::NotCanonical),
+            ),
+            ("space inside", b"A A", Err(Fault::NotCanonical)),
+            ("line end behind", b"AA\n", Err(Fault::NotCanonical)),
+            ("not ASCII", b"A\xc3\xa9", Err(Fault::NotCanonical)),
+        ];
+        for (name, text, expected) in rows {
+            let mut room = [0xee; 3];
+            assert_eq!(decode(text, &mut room), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_two_characters_are_taken_only_where_they_encode_a_byte() {
+        for first in 0..=u8::MAX {
+            for second in 0..=u8::MAX {
+                let (mut room, mut again) = ([0; 1], [0; 2]);
+                let text = [first, second];
+                let canonical = (0..=u8::MAX)
+                    .any(|byte| encode(&[byte], &mut again).unwrap().as_bytes() == text);
+                assert_eq!(decode(&text, &mut room).is_ok(), canonical, "{text:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        /// The `base64` crate in strict mode is the second opinion.
+        #[test]
+        fn agrees_with_the_base64_crate(bytes in prop::collection::vec(any::<u8>(), 0..40), edit in prop::option::of((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8))) {
+            let mut text = URL_SAFE_NO_PAD.encode(&bytes).into_bytes();
+            let mut room = [0; 64];
+            prop_assert_eq!(encode(&bytes, &mut room).unwrap().as_bytes(), text.as_slice());
+            if let Some((at, byte, kind)) = edit {
+                let at = at.index(text.len() + 1);
+                match kind {
+                    0 if at < text.len() => text[at] = byte,
+                    1 if at < text.len() => { text.remove(at); }
+                    _ => text.insert(at, byte),
+                }
+            }
+            let theirs = URL_SAFE_NO_PAD.decode(&text);
+            match decode(&text, &mut room) {
+                Ok(ours) => prop_assert_eq!(Ok(ours.to_vec()), theirs),
+                Err(fault) => {
+                    prop_assert_eq!(fault, Fault::NotCanonical);
+                    prop_assert!(theirs.is_err());
+                }
+            }
+        }
+    }
+}

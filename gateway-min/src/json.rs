@@ -574,3 +574,446 @@ impl<'a> Scanner<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{format, string::String, vec, vec::Vec};
+
+    use proptest::prelude::*;
+
+    use super::{Room, json_string, message_of, scan};
+    use crate::{
+        error::{JsonFault, Part, Reject},
+        limits::{MAX_DEPTH, MAX_MEMBERS},
+    };
+
+    fn fault(text: &[u8]) -> Result<(), (JsonFault, usize)> {
+        match scan(text, Part::Claims) {
+            Ok(_) => Ok(()),
+            Err(Reject::Json {
+                part: Part::Claims,
+                fault,
+                at,
+            }) => Err((fault, at)),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_readers_disagree_on_is_refused_by_name() {
+        use JsonFault as J;
+        let rows: &[(&str, &[u8], Result<(), (JsonFault, usize)>)] = &[
+            ("empty object", b"{}", Ok(())),
+            ("space of every kind", b" \t\r\n{ \"a\" : [ ] } \n", Ok(())),
+            (
+                "every type",
+                br#"{"a":"x","b":-0.5e+10,"c":true,"d":false,"e":null,"f":[1,{"g":[]}],"h":{}}"#,
+                Ok(()),
+            ),
+            ("DEL is no control character", b"{\"a\":\"\x7f\"}", Ok(())),
+            ("same name deeper", br#"{"a":{"a":1}}"#, Ok(())),
+            ("empty", b"", Err((J::Syntax, 0))),
+            ("only space", b"  ", Err((J::Syntax, 2))),
+            ("word", b"hello", Err((J::Syntax, 0))),
+            ("array", b"[]", Err((J::NotObject, 0))),
+            ("string", b"\"x\"", Err((J::NotObject, 0))),
+            ("number", b" 1", Err((J::NotObject, 1))),
+            ("null", b"null", Err((J::NotObject, 0))),
+            (
+                "byte-order mark",
+                b"\xef\xbb\xbf{}",
+                Err((J::ByteOrderMark, 0)),
+            ),
+            ("UTF-16", b"\xff\xfe{\0}\0", Err((J::Utf8, 0))),
+            ("overlong UTF-8", b"{\"a\":\"\xc0\xaf\"}", Err((J::Utf8, 6))),
+            (
+                "surrogate in UTF-8",
+                b"{\"a\":\"\xed\xa0\x80\"}",
+                Err((J::Utf8, 6)),
+            ),
+            ("cut UTF-8", b"{\"a\":\"\xe2\x82", Err((J::Utf8, 6))),
+            (
+                "raw line feed in a string",
+                b"{\"a\":\"x\ny\"}",
+                Err((J::Control, 7)),
+            ),
+            (
+                "raw NUL in a string",
+                b"{\"a\":\"\0\"}",
+                Err((J::Control, 6)),
+            ),
+            ("raw tab in a name", b"{\"\t\":1}", Err((J::Control, 2))),
+            ("NUL between tokens", b"{\0}", Err((J::Syntax, 1))),
+            ("form feed between tokens", b"{\x0c}", Err((J::Syntax, 1))),
+            ("unknown escape", br#"{"a":"\x41"}"#, Err((J::Escape, 6))),
+            (
+                "short unicode escape",
+                br#"{"a":"\u12"}"#,
+                Err((J::Escape, 6)),
+            ),
+            (
+                "signed unicode escape",
+                br#"{"a":"\u+123"}"#,
+                Err((J::Escape, 6)),
+            ),
+            ("escaped end", br#"{"a":"\"#, Err((J::Escape, 6))),
+            (
+                "lone high surrogate",
+                br#"{"a":"\ud83d"}"#,
+                Err((J::Surrogate, 6)),
+            ),
+            (
+                "lone low surrogate",
+                br#"{"a":"\ude00"}"#,
+                Err((J::Surrogate, 6)),
+            ),
+            (
+                "high surrogate, then a letter",
+                br#"{"a":"\ud83dx"}"#,
+                Err((J::Surrogate, 6)),
+            ),
+            (
+                "high surrogate twice",
+                br#"{"a":"\ud83d\ud83d"}"#,
+                Err((J::Surrogate, 6)),
+            ),
+            ("surrogate pair", br#"{"a":"\ud83d\ude00"}"#, Ok(())),
+            ("leading zero", br#"{"a":01}"#, Err((J::Number, 5))),
+            ("plus sign", br#"{"a":+1}"#, Err((J::Syntax, 5))),
+            ("bare minus", br#"{"a":-}"#, Err((J::Number, 5))),
+            (
+                "no digit behind the point",
+                br#"{"a":1.}"#,
+                Err((J::Number, 5)),
+            ),
+            (
+                "no digit before the point",
+                br#"{"a":.5}"#,
+                Err((J::Syntax, 5)),
+            ),
+            (
+                "no digit in the exponent",
+                br#"{"a":1e}"#,
+                Err((J::Number, 5)),
+            ),
+            ("NaN", br#"{"a":NaN}"#, Err((J::Syntax, 5))),
+            ("hexadecimal", br#"{"a":0x10}"#, Err((J::Syntax, 6))),
+            ("1e400", br#"{"a":1e400}"#, Err((J::Number, 5))),
+            ("1e308", br#"{"a":1e308}"#, Err((J::Number, 5))),
+            ("1e307", br#"{"a":1e307}"#, Ok(())),
+            ("0.001e310 is 1e307", br#"{"a":0.001e310}"#, Ok(())),
+            (
+                "0.001e311 is 1e308",
+                br#"{"a":0.001e311}"#,
+                Err((J::Number, 5)),
+            ),
+            ("100e306 is 1e308", br#"{"a":100e306}"#, Err((J::Number, 5))),
+            ("zero with any exponent", br#"{"a":0e999}"#, Ok(())),
+            ("tiny", br#"{"a":1e-999}"#, Ok(())),
+            (
+                "an exponent of thirty digits",
+                br#"{"a":1e999999999999999999999999999999}"#,
+                Err((J::Number, 5)),
+            ),
+            (
+                "64 digits",
+                br#"{"a":1111111111111111111111111111111111111111111111111111111111111111}"#,
+                Ok(()),
+            ),
+            (
+                "65 digits",
+                br#"{"a":11111111111111111111111111111111111111111111111111111111111111111}"#,
+                Err((J::Number, 5)),
+            ),
+            (
+                "same name twice",
+                br#"{"a":1,"b":2,"a":1}"#,
+                Err((J::Duplicate, 13)),
+            ),
+            (
+                "same name, once escaped",
+                br#"{"exp":1,"\u0065xp":2}"#,
+                Err((J::Duplicate, 9)),
+            ),
+            ("two objects", b"{}{}", Err((J::Trailing, 2))),
+            ("comma behind the end", b"{},", Err((J::Trailing, 2))),
+            ("NUL behind the end", b"{}\0", Err((J::Trailing, 2))),
+            (
+                "trailing comma in an object",
+                br#"{"a":1,}"#,
+                Err((J::Syntax, 7)),
+            ),
+            (
+                "trailing comma in an array",
+                br#"{"a":[1,]}"#,
+                Err((J::Syntax, 8)),
+            ),
+            ("two commas", br#"{"a":1,,"b":2}"#, Err((J::Syntax, 7))),
+            ("no comma", br#"{"a":1 "b":2}"#, Err((J::Syntax, 7))),
+            ("no colon", br#"{"a" 1}"#, Err((J::Syntax, 5))),
+            ("no value", br#"{"a":}"#, Err((J::Syntax, 5))),
+            ("name that is no string", b"{a:1}", Err((J::Syntax, 1))),
+            (
+                "nonsense that serde-json-core skips",
+                br#"{"a":nonsense}"#,
+                Err((J::Syntax, 5)),
+            ),
+            ("word run on", br#"{"a":truex}"#, Err((J::Syntax, 9))),
+            ("crossed brackets", br#"{"a":[1}]"#, Err((J::Syntax, 7))),
+            (
+                "closed by the other bracket",
+                br#"{"a":1]"#,
+                Err((J::Syntax, 6)),
+            ),
+            ("never closed", br#"{"a":{"b":1}"#, Err((J::Syntax, 12))),
+            ("comment", b"{/**/}", Err((J::Syntax, 1))),
+            ("single quotes", b"{'a':1}", Err((J::Syntax, 1))),
+        ];
+        for (name, text, expected) in rows {
+            assert_eq!(fault(text), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn depth_and_members_end_at_their_bounds() {
+        let nested = |depth: usize| {
+            format!(
+                "{{\"a\":{}{}}}",
+                "[".repeat(depth - 1),
+                "]".repeat(depth - 1)
+            )
+        };
+        assert_eq!(fault(nested(MAX_DEPTH).as_bytes()), Ok(()));
+        assert_eq!(
+            fault(nested(MAX_DEPTH + 1).as_bytes()),
+            Err((JsonFault::Depth, 4 + MAX_DEPTH))
+        );
+        assert_eq!(
+            fault(nested(10_000).as_bytes()),
+            Err((JsonFault::Depth, 4 + MAX_DEPTH))
+        );
+        let many = |count: usize| {
+            let members: Vec<String> = (0..count).map(|n| format!("\"m{n}\":0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        assert_eq!(fault(many(MAX_MEMBERS).as_bytes()), Ok(()));
+        assert!(matches!(
+            fault(many(MAX_MEMBERS + 1).as_bytes()),
+            Err((JsonFault::Members, _))
+        ));
+    }
+
+    #[test]
+    fn values_are_read_by_type_and_never_as_an_absence() {
+        let text = br#"{"i":-7,"big":9223372036854775808,"f":1.0,"e":1e3,"s":"x","n":null,"b":true,"o":{"k":[1]},"a":["\u0078",2]}"#;
+        let members = scan(text, Part::Claims).unwrap();
+        let ints = ["i", "big", "f", "e", "s", "n", "b", "o", "a"]
+            .map(|name| members.get(name).unwrap().int());
+        assert_eq!(
+            ints,
+            [Some(-7), None, None, None, None, None, None, None, None]
+        );
+        assert!(members.get("s").unwrap().text().unwrap().is("x"));
+        assert!(members.get("n").unwrap().text().is_none());
+        assert_eq!(members.get("o").unwrap().object(), Some(r#"{"k":[1]}"#));
+        assert_eq!(members.get("a").unwrap().object(), None);
+        let elements = members
+            .get("a")
+            .unwrap()
+            .elements(Part::Claims)
+            .unwrap()
+            .unwrap();
+        let texts: Vec<bool> = elements
+            .values()
+            .map(|value| value.text().is_some_and(|text| text.is("x")))
+            .collect();
+        assert_eq!(texts, [true, false]);
+        assert!(members.get("absent").is_none());
+    }
+
+    #[test]
+    fn every_escape_is_understood() {
+        let text = br#"{"s":"\"\\\/\b\f\n\r\t\u0041\u00e9\u20ac\ud83d\ude00\uDBFF\uDFFF\u0000"}"#;
+        let members = scan(text, Part::Claims).unwrap();
+        let mut buffer = [0; 64];
+        let decoded = members
+            .get("s")
+            .unwrap()
+            .text()
+            .unwrap()
+            .decode(&mut Room::new(&mut buffer));
+        assert_eq!(
+            decoded,
+            Some("\"\\/\u{8}\u{c}\n\r\tA\u{e9}\u{20ac}\u{1f600}\u{10ffff}\0")
+        );
+        let mut short = [0; 10];
+        assert_eq!(
+            members
+                .get("s")
+                .unwrap()
+                .text()
+                .unwrap()
+                .decode(&mut Room::new(&mut short)),
+            None
+        );
+    }
+
+    #[test]
+    fn a_body_holds_one_token() {
+        let json = |fault, at| Reject::Json {
+            part: Part::Body,
+            fault,
+            at,
+        };
+        let rows: &[(&str, &[u8], Result<&[u8], Reject>)] = &[
+            ("message alone", br#"{"message":"a.b.c"}"#, Ok(b"a.b.c")),
+            (
+                "with its time",
+                br#"{"message":"a.b.c","timestamp":"2026-11-21T09:00:00Z"}"#,
+                Ok(b"a.b.c"),
+            ),
+            (
+                "other members are passed over",
+                br#"{"x":[1],"message":"a"}"#,
+                Ok(b"a"),
+            ),
+            ("escapes", br#"{"message":"\u0061\/b"}"#, Ok(b"a/b")),
+            ("no body", b"", Err(Reject::BodyMissing)),
+            (
+                "no message",
+                br#"{"timestamp":"x"}"#,
+                Err(Reject::MessageMissing),
+            ),
+            (
+                "undefined, as JSON.stringify leaves it out",
+                b"{}",
+                Err(Reject::MessageMissing),
+            ),
+            ("null", br#"{"message":null}"#, Err(Reject::MessageType)),
+            ("number", br#"{"message":5}"#, Err(Reject::MessageType)),
+            (
+                "time as a number",
+                br#"{"message":"a","timestamp":5}"#,
+                Err(Reject::MessageType),
+            ),
+            ("not JSON", b"message=a", Err(json(JsonFault::Syntax, 0))),
+            (
+                "two messages",
+                br#"{"message":"a","message":"b"}"#,
+                Err(json(JsonFault::Duplicate, 15)),
+            ),
+        ];
+        for (name, body, expected) in rows {
+            let mut buffer = [0; 32];
+            assert_eq!(message_of(body, &mut buffer), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_holds_one_string() {
+        let json = |fault, at| Reject::Json {
+            part: Part::Body,
+            fault,
+            at,
+        };
+        let rows: &[(&[u8], Result<&[u8], Reject>)] = &[
+            (br#""a\n\u00e9""#, Ok("a\n\u{e9}".as_bytes())),
+            (br#" "a" "#, Ok(b"a")),
+            (br#""a"b"#, Err(json(JsonFault::Trailing, 3))),
+            (br#""a"#, Err(json(JsonFault::Syntax, 2))),
+            (b"a", Err(json(JsonFault::Syntax, 0))),
+        ];
+        for (line, expected) in rows {
+            let mut buffer = [0; 32];
+            assert_eq!(json_string(line, &mut buffer), *expected);
+        }
+    }
+
+    /// Ways of serde-json-core 0.7 that the scan stands in front of. An upgrade that
+    /// changes one is noticed here.
+    #[test]
+    fn serde_json_core_needs_a_scan_before_it() {
+        use serde_json_core::from_slice;
+        assert!(
+            from_slice::<&str>(b"\"raw\nline\"").is_ok(),
+            "takes raw control characters"
+        );
+        assert!(
+            from_slice::<&str>(br#""\ud83d\ude00""#).is_ok(),
+            "leaves escapes unread in a borrowed string"
+        );
+        let mut buffer = [0; 16];
+        let pair = serde_json_core::from_slice_escaped::<String>(br#""\ud83d\ude00""#, &mut buffer);
+        assert!(pair.is_err(), "refuses surrogate pairs");
+        assert!(from_slice::<i64>(b"01").is_err());
+        assert_eq!(from_slice::<i64>(b" 7 ").unwrap().0, 7);
+        assert!(from_slice::<i64>(b"1.0").is_err());
+        assert!(from_slice::<i64>(b"9223372036854775808").is_err());
+    }
+
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just(String::from("null")),
+            Just(String::from("true")),
+            "-?(0|[1-9][0-9]{0,4})(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,3})?",
+            "\"([ -!#-\\[\\]-~é😀]|\\\\[\"\\\\/bfnrt]|\\\\u00[0-7][0-9a-f]|\\\\ud83d\\\\ude0[0-9]){0,6}\"",
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4)
+                    .prop_map(|list| format!("[{}]", list.join(" ,"))),
+                prop::collection::vec(("\"[a-e]{1,2}\"", inner), 0..4).prop_map(|list| {
+                    let members: Vec<String> = list
+                        .into_iter()
+                        .map(|(name, value)| format!("{name}: {value}"))
+                        .collect();
+                    format!("{{{}}}", members.join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        /// serde_json is the second opinion on texts that are JSON or nearly so.
+        #[test]
+        fn agrees_with_serde_json(object in json(), edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 0..3)) {
+            let mut text = format!("{{\"m\":{object}}}").into_bytes();
+            for (at, byte, kind) in edits {
+                let at = at.index(text.len());
+                match kind {
+                    0 => text[at] = byte,
+                    1 => { text.remove(at); }
+                    _ => text.insert(at, byte),
+                }
+                if text.is_empty() { text = vec![b' ']; }
+            }
+            let theirs = serde_json::from_slice::<serde_json::Value>(&text);
+            match fault(&text) {
+                Ok(()) => {
+                    let members = scan(&text, Part::Claims).unwrap();
+                    let theirs = theirs.unwrap();
+                    prop_assert_eq!(members.values().count(), theirs.as_object().unwrap().len());
+                    for (name, value) in &members.list {
+                        let name: String = name.chars().collect();
+                        let ours: serde_json::Value = serde_json::from_str(value.raw).unwrap();
+                        prop_assert_eq!(&ours, &theirs[&name]);
+                        if let Some(text) = value.text() {
+                            prop_assert_eq!(text.chars().collect::<String>(), ours.as_str().unwrap());
+                        }
+                        // serde_json reads -0 as a fraction.
+                        if value.raw != "-0" {
+                            prop_assert_eq!(value.int(), ours.as_i64().filter(|_| !value.raw.contains(['.', 'e', 'E'])));
+                        }
+                    }
+                }
+                Err((JsonFault::NotObject, _)) => prop_assert!(theirs.is_err() || !theirs.unwrap().is_object()),
+                // Narrower than the grammar on purpose.
+                Err((JsonFault::Duplicate | JsonFault::Depth | JsonFault::Members | JsonFault::Number, _)) => {}
+                Err(_) => prop_assert!(theirs.is_err(), "serde_json reads {:?}", String::from_utf8_lossy(&text)),
+            }
+        }
+    }
+}
