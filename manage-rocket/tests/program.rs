@@ -301,10 +301,10 @@ fn what_stops_the_start_is_named() {
         (
             "a misspelt setting",
             change(&|command| {
-                command.env("MANAGE_DATABSE", "x");
+                command.env("MANAGE_DATA_BASE", "x");
             }),
             78,
-            "MANAGE_DATABSE is not a setting of this version".to_owned(),
+            "MANAGE_DATA_BASE is not a setting of this version".to_owned(),
         ),
         (
             "a database that cannot be",

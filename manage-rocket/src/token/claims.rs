@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::sign::Unsignable;
 use crate::{db::appointments::Appointment, local};
 
-/// DICOM's longest person name (PS3.5 section 6.2, PN) in characters.
+/// DICOM's longest person name (PS3.5 section 6.2) in characters.
 const MAX_PERSON_NAME: usize = 64;
 /// DICOM's longest short string (SH), such as an accession number.
 const MAX_SHORT_STRING: usize = 16;
