@@ -43,6 +43,10 @@ export function parseAddress(text) {
     return { problem: "This is not an address. It should look like the example." };
   }
   const url = new URL(trimmed);
+  // Chromium escapes what cannot stand in a host instead of refusing it.
+  if (!/^([\w.-]+|\[[\da-f:.]+\])$/.test(url.hostname)) {
+    return { problem: "The name of the gateway can have letters, digits, dots and hyphens only." };
+  }
   if (url.username !== "" || url.password !== "") {
     return { problem: "The address must not contain a user name or a password." };
   }

@@ -16,6 +16,9 @@
    */
   const PATIENCE_MS = 15_000;
 
+  /** After an update the news that it happened can come later than the broken answer. */
+  const SETTLE_MS = 500;
+
   /** @typedef {{ outcome: string, routed?: boolean }} Outcome */
 
   /**
@@ -37,6 +40,7 @@
       // The id is gone once the extension was updated or removed under this page; then
       // only a reload helps. Otherwise the worker died on the way, and the message may
       // have arrived.
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
       return { outcome: chrome.runtime?.id ? "timeout" : "reload" };
     }
   };
