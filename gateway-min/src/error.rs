@@ -19,11 +19,11 @@ pub enum Stage {
     Size,
     /// Cutting it into three parts.
     Split,
-    /// The protected header, and the encoding of the signature.
+    /// The protected header.
     Header,
     /// Finding the configured key.
     Key,
-    /// The signature.
+    /// The signature, its encoding first.
     Signature,
     /// The claims' form and types.
     Claims,
@@ -404,8 +404,6 @@ impl Reject {
             Self::TokenSegments => Stage::Split,
             Self::HeaderEncoding
             | Self::HeaderTooLong
-            | Self::SignatureEncoding
-            | Self::SignatureLength
             | Self::HeaderType { .. }
             | Self::UnsupportedAlg
             | Self::UnsupportedCrit
@@ -418,7 +416,9 @@ impl Reject {
                 Part::Key => Stage::Key,
             },
             Self::UnknownKey | Self::KidRequired => Stage::Key,
-            Self::BadSignature => Stage::Signature,
+            Self::SignatureEncoding | Self::SignatureLength | Self::BadSignature => {
+                Stage::Signature
+            }
             Self::ClaimsEncoding
             | Self::ClaimsTooLong
             | Self::ClaimMissing { .. }

@@ -25,7 +25,7 @@ pub const MAX_KID: usize = 128;
 /// Longest `jti`, decoded from JSON. The shortest is one byte.
 pub const MAX_JTI: usize = 128;
 
-/// Longest `iss`, `aud`, `sub`, `act.sub`, `org` or `action_type`, decoded from JSON.
+/// Longest `iss`, `sub`, `act.sub`, `org` or `action_type`, decoded from JSON.
 pub const MAX_TEXT: usize = 512;
 
 /// Most members of one JSON object whose members are read by name, and most elements

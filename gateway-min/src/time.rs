@@ -30,14 +30,14 @@ impl UnixTime {
 
     /// `secs` later, at most the last representable moment.
     #[must_use]
-    pub const fn plus(self, secs: u32) -> Self {
-        Self(self.0.saturating_add_unsigned(secs as u64))
+    pub fn plus(self, secs: u32) -> Self {
+        Self(self.0.saturating_add_unsigned(u64::from(secs)))
     }
 
     /// `secs` earlier, at least the first representable moment.
     #[must_use]
-    pub const fn minus(self, secs: u32) -> Self {
-        Self(self.0.saturating_sub_unsigned(secs as u64))
+    pub fn minus(self, secs: u32) -> Self {
+        Self(self.0.saturating_sub_unsigned(u64::from(secs)))
     }
 
     /// Seconds from `earlier` to `self`; negative where `self` is the earlier one.

@@ -1,0 +1,84 @@
+//! base64url without padding (RFC 4648 section 5, RFC 7515 appendix C), canonical only.
+//! This file alone names `base64ct`.
+
+use crate::limits::b64_len;
+use base64ct::{Base64UrlUnpadded, Encoding};
+
+/// Why a text is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// It decodes to more than there is room for.
+    TooLong,
+    /// A character outside the alphabet, padding, an impossible length, or bits set
+    /// behind the last byte.
+    NotCanonical,
+}
+
+/// Decodes `text` into the front of `room` and returns what it filled.
+pub(crate) fn decode<'a>(text: &[u8], room: &'a mut [u8]) -> Result<&'a [u8], Fault> {
+    if text.len() > b64_len(room.len()) {
+        return Err(Fault::TooLong);
+    }
+    Base64UrlUnpadded::decode(text, room).map_err(|_invalid| Fault::NotCanonical)
+}
+
+/// Encodes `bytes` into the front of `room`; `None` where it is too small.
+pub(crate) fn encode<'a>(bytes: &[u8], room: &'a mut [u8]) -> Option<&'a str> {
+    Base64UrlUnpadded::encode(bytes, room).ok()
+}
+
+/// Decodes the standard alphabet with padding, as PEM has it (RFC 7468), line ends
+/// already taken out.
+pub(crate) fn decode_pem<'a>(text: &[u8], room: &'a mut [u8]) -> Option<&'a [u8]> {
+    base64ct::Base64::decode(text, room).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, decode, encode};
+
+    #[test]
+    fn only_the_canonical_text_is_taken() {
+        let rows: [(&str, &[u8], Result<&[u8], Fault>); 14] = [
+            ("nothing", b"", Ok(b"")),
+            ("one byte", b"AA", Ok(b"\0")),
+            ("url alphabet", b"-_-_", Ok(b"\xfb\xff\xbf")),
+            ("room exactly filled", b"AAAA", Ok(b"\0\0\0")),
+            ("one byte more than room", b"AAAAAA", Err(Fault::TooLong)),
+            ("padding", b"AA==", Err(Fault::NotCanonical)),
+            ("standard alphabet, plus", b"+_-_", Err(Fault::NotCanonical)),
+            (
+                "standard alphabet, slash",
+                b"-/-_",
+                Err(Fault::NotCanonical),
+            ),
+            ("length 1 mod 4", b"A", Err(Fault::NotCanonical)),
+            ("trailing bits of one byte", b"AB", Err(Fault::NotCanonical)),
+            (
+                "trailing bits of two bytes",
+                b"AAB",
+                Err(Fault::NotCanonical),
+            ),
+            ("space inside", b"A A", Err(Fault::NotCanonical)),
+            ("line end behind", b"AA\n", Err(Fault::NotCanonical)),
+            ("not ASCII", b"A\xc3\xa9", Err(Fault::NotCanonical)),
+        ];
+        for (name, text, expected) in rows {
+            let mut room = [0xee; 3];
+            assert_eq!(decode(text, &mut room), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_two_characters_are_taken_only_where_they_encode_a_byte() {
+        for first in 0..=u8::MAX {
+            for second in 0..=u8::MAX {
+                let (mut room, mut again) = ([0; 1], [0; 2]);
+                let text = [first, second];
+                let canonical = (0..=u8::MAX)
+                    .any(|byte| encode(&[byte], &mut again).unwrap().as_bytes() == text);
+                assert_eq!(decode(&text, &mut room).is_ok(), canonical, "{text:?}");
+            }
+        }
+    }
+}
