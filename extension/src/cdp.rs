@@ -9,6 +9,7 @@
 use std::{
     fmt,
     io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
@@ -170,7 +171,10 @@ impl Browser {
             // Chromium refuses to run as root with its sandbox.
             command.arg("--no-sandbox");
         }
+        // In a group of its own: Ctrl-C in a terminal is for us, and we close it in order. It
+        // ends by itself when our end of the pipe is gone.
         let mut child = command
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,17 +1,10 @@
-//! Where messages go: the options page, the order of precedence, and what an address is.
+//! Where messages go: what an address is, the options page, and that a policy decides.
+//! The order of precedence in every case is in `tests/unit/address.test.js`.
 
 use extension::cdp::Page;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::scene::{Scene, accepted, gateway, outcome, press};
-
-const DEFAULT: &str = "http://default.example/do";
-const OPTION: &str = "http://option.example/do";
-const POLICY: &str = "http://policy.example/do";
-const OLD: &str = "http://old.example/do";
-
-/// Milliseconds for which an empty policy is not believed after the browser's start.
-const GAP: u64 = 60_000;
 
 fn options(scene: &Scene) -> Page<'_> {
     let url = format!("chrome-extension://{}/options.html", scene.id);
@@ -94,158 +87,6 @@ fn an_address_is_read_strictly() {
             Some(url) => assert_eq!(found, json!({ "url": url }), "{text:?}"),
             None => assert!(found["problem"].is_string(), "{text:?}: {found}"),
         }
-    }
-}
-
-/// One reading of the address, with storage areas that hold what the row says.
-struct Row {
-    name: &'static str,
-    managed: Value,
-    local: Value,
-    /// When the browser started; null where the extension does not know yet.
-    since: Value,
-    now: u64,
-    expected: Value,
-    /// The policy value that is kept for the next start.
-    kept: Value,
-}
-
-#[test]
-fn policy_goes_before_option_before_default() {
-    let late = GAP + 1000;
-    let policy = || json!({ "gatewayUrl": POLICY });
-    let was = |source: &str, url: &str| json!({ "source": source, "text": url, "url": url });
-    let rows = [
-        Row {
-            name: "nothing set",
-            managed: json!({}),
-            local: json!({}),
-            since: json!(1000),
-            now: late,
-            expected: was("default", DEFAULT),
-            kept: Value::Null,
-        },
-        Row {
-            name: "option",
-            managed: json!({}),
-            local: json!({ "optionUrl": OPTION }),
-            since: json!(1000),
-            now: late,
-            expected: was("option", OPTION),
-            kept: Value::Null,
-        },
-        Row {
-            name: "policy over option, kept",
-            managed: policy(),
-            local: json!({ "optionUrl": OPTION }),
-            since: json!(1000),
-            now: late,
-            expected: was("policy", POLICY),
-            kept: json!(POLICY),
-        },
-        Row {
-            name: "policy is believed at once where it answers",
-            managed: policy(),
-            local: json!({ "lastPolicyUrl": OLD }),
-            since: Value::Null,
-            now: 1000,
-            expected: was("policy", POLICY),
-            kept: json!(POLICY),
-        },
-        Row {
-            name: "in the gap the last policy holds",
-            managed: json!({}),
-            local: json!({ "optionUrl": OPTION, "lastPolicyUrl": OLD }),
-            since: json!(1000),
-            now: late - 1,
-            expected: was("policy", OLD),
-            kept: json!(OLD),
-        },
-        Row {
-            name: "the gap begins with the first reading",
-            managed: json!({}),
-            local: json!({ "lastPolicyUrl": OLD }),
-            since: Value::Null,
-            now: late,
-            expected: was("policy", OLD),
-            kept: json!(OLD),
-        },
-        Row {
-            name: "after the gap a policy that is gone is forgotten",
-            managed: json!({}),
-            local: json!({ "optionUrl": OPTION, "lastPolicyUrl": OLD }),
-            since: json!(1000),
-            now: late,
-            expected: was("option", OPTION),
-            kept: Value::Null,
-        },
-        Row {
-            name: "a clock that was set back begins the gap again",
-            managed: json!({}),
-            local: json!({ "lastPolicyUrl": OLD }),
-            since: json!(late),
-            now: 1000,
-            expected: was("policy", OLD),
-            kept: json!(OLD),
-        },
-        Row {
-            name: "a browser without policies",
-            managed: Value::Null,
-            local: json!({ "optionUrl": OPTION }),
-            since: json!(1000),
-            now: late,
-            expected: was("option", OPTION),
-            kept: Value::Null,
-        },
-        Row {
-            name: "a blank policy is none",
-            managed: json!({ "gatewayUrl": " " }),
-            local: json!({ "optionUrl": OPTION }),
-            since: json!(1000),
-            now: late,
-            expected: was("option", OPTION),
-            kept: Value::Null,
-        },
-        Row {
-            name: "a malformed policy stops sending",
-            managed: json!({ "gatewayUrl": "gateway" }),
-            local: json!({ "optionUrl": OPTION }),
-            since: json!(1000),
-            now: late,
-            expected: json!({ "source": "policy", "text": "gateway", "url": null }),
-            kept: json!("gateway"),
-        },
-    ];
-    let scene = Scene::prepared(&["token"], gateway(|_| accepted()), |copy| {
-        let line = format!("export const DEFAULT_GATEWAY = \"{DEFAULT}\";\n");
-        crate::alone::overwrite(&copy.join("defaults.js"), &line);
-    });
-    let page = options(&scene);
-    for row in rows {
-        let session = match &row.since {
-            Value::Null => json!({}),
-            since => json!({ "since": since }),
-        };
-        let found = page
-            .evaluate(&format!(
-                "(async () => {{
-                    const {{ readAddress }} = await import('./address.js');
-                    const area = (items) => ({{
-                        get: async (key) => items === null ? Promise.reject(new Error('no policies'))
-                            : key in items ? {{ [key]: items[key] }} : {{}},
-                        set: async (more) => void Object.assign(items, more),
-                        remove: async (key) => void delete items[key],
-                    }});
-                    const local = {};
-                    const storage = {{ managed: area({}), local: area(local), session: area({session}) }};
-                    const address = await readAddress(storage, {});
-                    return {{ address, kept: local.lastPolicyUrl ?? null }};
-                }})()",
-                row.local, row.managed, row.now
-            ))
-            .unwrap();
-        assert_eq!(found["address"], row.expected, "{}", row.name);
-        assert_eq!(found["kept"], row.kept, "{}: kept", row.name);
     }
 }
 
