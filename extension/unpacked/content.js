@@ -4,9 +4,10 @@
  *
  * It refuses clicks that a script made, sends nothing to any address, reads nothing of
  * the page but the one attribute, and runs in the top frame of the manage origins only
- * (manifest.json). No state outlives the page.
+ * (manifest.json). No state outlives the page. Where two copies are installed, the one
+ * that comes first works and the other keeps silent: a message is sent once.
  */
-{
+if (!document.documentElement.hasAttribute("data-gateway-extension")) {
   /** Longest text handed on, in UTF-16 units; the gateway's own bound is half of it. */
   const MAX_TOKEN = 16 * 1024;
 

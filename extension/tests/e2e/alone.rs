@@ -5,6 +5,10 @@ use std::{
     sync::{Mutex, mpsc::channel},
 };
 
+use extension::{
+    stamp::{GatewayUrl, Origin, Stamp, stamp},
+    workspace,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -363,6 +367,26 @@ fn a_page_whose_extension_was_removed_asks_for_a_reload() {
 }
 
 #[test]
+fn two_copies_send_once() {
+    let scene = Scene::new(&["token"], |_| accepted());
+    // Without the fixed key a copy has an id made from its path: it is another extension.
+    let other = scene.copy.with_file_name("other");
+    let asked = Stamp {
+        manage: vec![Origin::parse(&scene.manage.origin()).unwrap()],
+        gateway: Some(GatewayUrl::parse(&format!("{}/do", scene.gateway.origin())).unwrap()),
+        without_key: true,
+        ..Stamp::default()
+    };
+    stamp(&workspace::unpacked(), &other, &asked).unwrap();
+    assert_ne!(scene.browser.load_extension(&other).unwrap(), scene.id);
+    let page = scene.page();
+    assert_eq!(press(&page, "#b0", 1)["outcome"], "accepted");
+    // A second outcome would come before that of a second press.
+    assert_eq!(press(&page, "#b0", 2)["outcome"], "accepted");
+    assert_eq!(scene.gateway.posts().len(), 2);
+}
+
+#[test]
 fn the_page_sees_the_version() {
     let scene = Scene::new(&["token"], |_| accepted());
     let marked = scene
@@ -529,10 +553,12 @@ fn the_worker_checks_for_itself() {
         const long = "x".repeat(16 * 1024 + 1);
         Promise.all([ask({ token: long }), ask({ token: 1 }), ask(null), ask({ url: "http://127.0.0.1:1/" })])
           .then((said) => { document.documentElement.dataset.said = said.join(" "); });
-        chrome.storage.local.get(null).then(
-          () => { document.documentElement.dataset.storage = "open"; },
+        // Closed once the worker has run for the first time.
+        const look = () => chrome.storage.local.get(null).then(
+          () => setTimeout(look, 20),
           () => { document.documentElement.dataset.storage = "closed"; },
         );
+        look();
     "#;
     let scene = Scene::prepared(&["token"], gateway(|_| accepted()), |copy| {
         let path = copy.join("content.js");
@@ -549,11 +575,8 @@ fn the_worker_checks_for_itself() {
             .unwrap(),
         "refused:token_too_long refused:token_empty refused:token_empty refused:token_empty"
     );
-    assert_eq!(
-        page.evaluate("document.documentElement.dataset.storage")
-            .unwrap(),
-        "closed"
-    );
+    page.wait_for("document.documentElement.dataset.storage === 'closed'")
+        .unwrap();
 
     // Our own pages are not the content script: the worker answers them nothing.
     let options = scene
