@@ -88,9 +88,24 @@
     )
 )]
 
+#[cfg(feature = "daemon")]
+#[macro_use]
+extern crate std;
+
 mod b64;
 pub mod claims;
 mod compact;
+/// Everything that moves bytes: the socket, files, the clock, the log and the commands.
+#[cfg(feature = "daemon")]
+#[allow(
+    clippy::alloc_instead_of_core,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_core,
+    clippy::string_slice,
+    reason = "it has the standard library, its sums are of small lengths, and a panic in a handler is caught"
+)]
+pub mod daemon;
 mod error;
 mod json;
 mod key;

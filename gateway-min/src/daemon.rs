@@ -1,0 +1,191 @@
+//! The daemon and its commands: start-up told in order, and how it stops. Everything that
+//! moves bytes is below here; every decision about a token is the core's.
+//!
+//! | file | what lives there, what it may touch |
+//! |---|---|
+//! | `config` (+ `line`) | settings with their origin, a configuration that cannot be invalid |
+//! | `exit` | exit codes |
+//! | `files` | opening with checks: the only file that opens any |
+//! | `keys` | the key set |
+//! | `clock` | the only file that reads the wall clock |
+//! | `log` | the queue to the console; the only file that names `simple_logger` |
+//! | `listen` (+ `slots`, `head`, `answer`, `connection`) | the guarded socket |
+//! | `route`, `intake`, `cors`, `hosts`, `tallies` | what is answered to what |
+//! | `health` | the probe that proves it |
+//! | `verdict` | the `verify` command |
+
+use std::{
+    ffi::OsString,
+    io::{self, ErrorKind, Read, Write},
+    os::unix::net::UnixStream,
+    prelude::v1::*,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag, low_level,
+};
+
+mod clock;
+mod config;
+mod cors;
+mod exit;
+mod files;
+mod health;
+mod hosts;
+mod intake;
+mod keys;
+mod listen;
+mod log;
+mod route;
+mod tallies;
+mod verdict;
+
+use config::{Command, Config};
+use cors::Cors;
+use exit::{Code, Stop};
+use health::Health;
+use intake::Intake;
+use listen::{Deadlines, Slots};
+use route::Gateway;
+use tallies::Tallies;
+
+/// How long begun requests have to end: the time to read one and to answer it.
+const DRAIN: Duration = Duration::from_secs(14);
+
+/// Runs the command: `args` behind the program's name, and the environment.
+pub fn main(
+    args: impl Iterator<Item = OsString>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    match run(args, environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => {
+            log::flush();
+            let mut stderr = io::stderr().lock();
+            for line in stop.lines {
+                // Where this cannot be written, the exit code is what is left.
+                writeln!(stderr, "gateway-min: {line}").ok();
+            }
+            stop.code.into()
+        }
+    }
+}
+
+fn run(
+    args: impl Iterator<Item = OsString>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<(), Stop> {
+    let line = config::cut(args)?;
+    let command = line.command;
+    match command {
+        Command::Help => return say(&config::help()),
+        Command::Version => return say(concat!("gateway-min ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Serve | Command::Check | Command::Verify(_) => {}
+    }
+    let config = Config::judge(line, environment)?;
+    if command == Command::Serve {
+        log::start(config.log).map_err(|error| os("the log", &error))?;
+        let version = env!("CARGO_PKG_VERSION");
+        ::log::info!("gateway-min {version}, commit of {}", clock::COMMIT);
+        for told in &config.told {
+            ::log::info!("{told}");
+        }
+    }
+    let (name, source) = &config.keys;
+    let keys = keys::load(name, source)?;
+    for kid in keys.kids() {
+        ::log::info!("key {}", log::quoted(kid));
+    }
+    let tallies = Arc::new(Tallies::new());
+    let intake = Intake::new(&config, keys, clock::system, Arc::clone(&tallies));
+    match command {
+        Command::Check => say("the configuration is good\n"),
+        Command::Verify(now) => verdict::run(&intake, now, io::stdin().lock(), io::stdout().lock())
+            .or_else(|error| match error.kind() {
+                // Whoever read the verdicts has read enough.
+                ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(Stop::new(Code::Io, format!("verify: {error}"))),
+            }),
+        _ => serve(config, intake, &tallies),
+    }
+}
+
+/// From judged settings to the last answer.
+fn serve(config: Config, intake: Intake, tallies: &Arc<Tallies>) -> Result<(), Stop> {
+    if !intake.clock_is_set() {
+        ::log::warn!("the clock is not set: no message is judged until it is");
+    }
+    ::log::warn!("no journal in this version: a message is kept in this log alone");
+
+    let signals = Signals::catch().map_err(|error| os("signals", &error))?;
+    let listener = listen::bind(config.listen).map_err(|error| {
+        let code = match error.kind() {
+            ErrorKind::PermissionDenied => Code::NoPermission,
+            _ => Code::Unavailable,
+        };
+        Stop::new(code, format!("GATEWAY_LISTEN: {}: {error}", config.listen))
+    })?;
+    let health = Arc::new(Health::new());
+    let host = config.hosts.first().cloned().unwrap_or_default();
+    let gateway = Arc::new(Gateway::new(
+        config.hosts,
+        Cors::new(&config.origins),
+        intake,
+        Arc::clone(&health),
+        Arc::clone(tallies),
+    ));
+    let slots = Slots::new(config.slots, config.per_address, Deadlines::LOCAL);
+    let server = listen::serve(listener, slots, gateway).map_err(|error| os("threads", &error))?;
+    let probe = health::start(health, server.own_address(), host)
+        .map_err(|error| os("the probe", &error))?;
+    // Announced when it is so: the socket is bound, and every thread stands.
+    ::log::info!("listening on {}", server.address());
+
+    signals.wait().map_err(|error| os("signals", &error))?;
+    ::log::info!("asked to stop: finishing what has begun");
+    drop(probe);
+    if !server.drain(DRAIN) {
+        ::log::warn!("some requests did not end in time");
+    }
+    ::log::info!("stopped: {tallies}");
+    log::flush();
+    Ok(())
+}
+
+/// SIGTERM and SIGINT. The first asks for an orderly stop, the second ends the process.
+struct Signals {
+    reader: UnixStream,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        let seen = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            // In this order: the first signal is not yet `seen` when it comes by.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
+            flag::register(signal, Arc::clone(&seen))?;
+            low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        Ok(Self { reader })
+    }
+
+    fn wait(mut self) -> io::Result<()> {
+        self.reader.read_exact(&mut [0])
+    }
+}
+
+fn os(what: &str, error: &io::Error) -> Stop {
+    Stop::new(Code::Os, format!("{what}: {error}"))
+}
+
+/// Prints what a command was asked for.
+fn say(text: &str) -> Result<(), Stop> {
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Stop::new(Code::Io, format!("standard output: {error}")))
+}

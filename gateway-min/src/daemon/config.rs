@@ -1,0 +1,716 @@
+//! Settings: flags over environment over defaults, read once into a [`Config`] that cannot
+//! hold nonsense.
+//!
+//! What is refused, each with a line that names the setting: an unknown flag or `GATEWAY_…`
+//! variable (with the name that may have been meant), a setting of a capability that this
+//! version does not have, an empty or misspelt value, a required setting that is missing, a
+//! listener that others can reach over plain HTTP without that being said by name. All that
+//! is wrong is told at once. Only `daemon` calls it; nothing else looks at the environment.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    prelude::v1::*,
+};
+
+use log::LevelFilter;
+
+use super::{
+    cors,
+    exit::{Code, Stop},
+    hosts,
+};
+use crate::limits;
+
+mod line;
+
+pub(crate) use line::{Command, CommandLine, cut};
+
+/// One setting: an environment variable, and the flag of the same name.
+struct Setting {
+    /// Name in the environment.
+    name: &'static str,
+    /// What stands for the value in the help.
+    value: &'static str,
+    /// The default, as it would be written; empty where there is none.
+    default: &'static str,
+    /// What it means, in one line.
+    meaning: &'static str,
+}
+
+/// Every setting of this version, in the order of the documentation.
+#[rustfmt::skip]
+const SETTINGS: [Setting; 15] = [
+    Setting { name: "GATEWAY_LISTEN", value: "ADDRESS:PORT", default: "127.0.0.1:9090", meaning: "address of the listener; port 0 takes a free one" },
+    Setting { name: "GATEWAY_ALLOW_PLAIN_HTTP", value: "0|1", default: "0", meaning: "lets a listener that is not loopback run without TLS" },
+    Setting { name: "GATEWAY_ID", value: "TEXT", default: "", meaning: "this gateway's id, the audience of its messages; required" },
+    Setting { name: "GATEWAY_ISSUER", value: "TEXT", default: "", meaning: "the exact issuer of messages; without it any is taken" },
+    Setting { name: "JWT_PUBLIC_KEY", value: "KEYS", default: "", meaning: "PEM, JWK or JWKS: its text, a file, or a folder of files; required" },
+    Setting { name: "GATEWAY_KEYS", value: "KEYS", default: "", meaning: "another name of JWT_PUBLIC_KEY" },
+    Setting { name: "GATEWAY_LEEWAY_SECS", value: "0-600", default: "30", meaning: "how far clocks may differ, in seconds" },
+    Setting { name: "GATEWAY_MAX_LIFETIME_SECS", value: "1-604800", default: "43200", meaning: "longest life of a message, in seconds" },
+    Setting { name: "GATEWAY_HOSTS", value: "NAME,...", default: "", meaning: "names that requests may call the gateway by, without port (default: the listener's address, localhost, screening-gateway)" },
+    Setting { name: "GATEWAY_ORIGINS", value: "ORIGIN,...", default: "", meaning: "extensions that are answered, as chrome-extension://<id> (default: none)" },
+    Setting { name: "GATEWAY_REPLAY_CAPACITY", value: "1-262144", default: "4096", meaning: "messages remembered while they live" },
+    Setting { name: "GATEWAY_SLOTS", value: "2-1024", default: "64", meaning: "connections at once" },
+    Setting { name: "GATEWAY_PER_ADDRESS", value: "1-1024", default: "32", meaning: "connections at once from one address, at most GATEWAY_SLOTS" },
+    Setting { name: "GATEWAY_LOG", value: "LEVEL", default: "info", meaning: "error, warn, info or debug" },
+    Setting { name: "GATEWAY_LOG_CONTENT", value: "0|1", default: "0", meaning: "prints the content of messages, which is about patients" },
+];
+
+/// Settings of capabilities that are planned and not built: naming one must not look as if
+/// it had an effect.
+const LATER: [&str; 25] = [
+    "GATEWAY_PUBLIC_URL",
+    "GATEWAY_JOURNAL",
+    "GATEWAY_JOURNAL_MAX_MB",
+    "GATEWAY_JOURNAL_MAX_AGE_HOURS",
+    "GATEWAY_DELIVER_URL",
+    "GATEWAY_DELIVER_TIMEOUT_SECS",
+    "GATEWAY_STREAMS",
+    "GATEWAY_TLS_CERT",
+    "GATEWAY_TLS_KEY",
+    "GATEWAY_METRICS_LISTEN",
+    "GATEWAY_UPSTREAM",
+    "GOVUK_UPSTREAM_URI",
+    "JWT_AUTH_SECRET",
+    "JWT_AUTH_SECRET_FILE",
+    "GATEWAY_ALLOW_WEAK_SECRET",
+    "GATEWAY_SIGN_IN",
+    "GATEWAY_SESSION_KEYS",
+    "GATEWAY_COOKIE_DOMAIN",
+    "GOVUK_APP_DOMAIN_EXTERNAL",
+    "GATEWAY_BYPASS_ALLOW_ENDLESS",
+    "GATEWAY_FORWARD_TOKEN",
+    "GATEWAY_FRAME_OPTIONS",
+    "GATEWAY_USER_HEADER",
+    "GATEWAY_ORGANISATION_HEADER",
+    "GATEWAY_BYPASS_HEADER",
+];
+
+/// Where the keys are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum KeySource {
+    /// The text itself.
+    Inline(String),
+    /// A file, or a folder of files.
+    Path(PathBuf),
+}
+
+/// Judged settings: every value is one that the daemon can work with.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) id: String,
+    pub(crate) issuer: Option<String>,
+    /// The setting that named the keys, and where they are.
+    pub(crate) keys: (&'static str, KeySource),
+    pub(crate) leeway_secs: u32,
+    pub(crate) max_lifetime_secs: u32,
+    /// In the form in which `hosts` compares; at least one.
+    pub(crate) hosts: Vec<String>,
+    /// As a browser writes them.
+    pub(crate) origins: Vec<String>,
+    pub(crate) replay_capacity: usize,
+    pub(crate) slots: usize,
+    pub(crate) per_address: usize,
+    pub(crate) log: LevelFilter,
+    pub(crate) log_content: bool,
+    /// One line for each setting that has a value: name, value, origin.
+    pub(crate) told: Vec<String>,
+}
+
+impl Config {
+    /// Judges flags and environment together.
+    ///
+    /// # Errors
+    /// [`Code::Config`] with a line for each thing that is wrong.
+    pub(crate) fn judge(
+        line: CommandLine,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Stop> {
+        let mut judge = Judge::new(line.flags, environment);
+        let config = judge.config();
+        match config {
+            Some(config) if judge.problems.is_empty() => Ok(Self {
+                told: judge.told,
+                ..config
+            }),
+            _ => Err(Stop {
+                code: Code::Config,
+                lines: judge.problems,
+            }),
+        }
+    }
+}
+
+/// What was given, and what was found wrong with it.
+struct Judge {
+    given: BTreeMap<&'static str, (String, &'static str)>,
+    problems: Vec<String>,
+    told: Vec<String>,
+}
+
+impl Judge {
+    fn new(
+        flags: BTreeMap<&'static str, String>,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Self {
+        let mut problems = Vec::new();
+        let mut given = BTreeMap::new();
+        for (name, value) in environment {
+            let name = name.to_string_lossy();
+            if let Some(known) = settings().find(|known| *known == name) {
+                match value.into_string() {
+                    Ok(value) => {
+                        given.insert(known, (value, "environment"));
+                    }
+                    Err(_) => problems.push(format!("{known}: not UTF-8")),
+                }
+            } else if let Some(line) = not_yet(|later| later == name, &name) {
+                problems.push(line);
+            } else if name.starts_with("GATEWAY_") {
+                problems.push(match nearest(&name, settings().map(str::to_owned)) {
+                    Some(known) => {
+                        format!("{name}: not a setting of this version; is {known} meant?")
+                    }
+                    None => format!("{name}: not a setting of this version; --help lists them"),
+                });
+            }
+        }
+        for (name, value) in flags {
+            given.insert(name, (value, "flag"));
+        }
+        Self {
+            given,
+            problems,
+            told: Vec::new(),
+        }
+    }
+
+    /// The whole configuration, or `None` where a value could not be read: the reason is
+    /// among the problems then.
+    fn config(&mut self) -> Option<Config> {
+        let listen = self.value("GATEWAY_LISTEN", |text| {
+            text.parse::<SocketAddr>()
+                .map_err(|_fault| "not an IP address and port, such as 127.0.0.1:9090".to_owned())
+        });
+        let plain = self.value("GATEWAY_ALLOW_PLAIN_HTTP", switch);
+        let id = self.value("GATEWAY_ID", plain_text);
+        let issuer = self.value("GATEWAY_ISSUER", plain_text);
+        let keys = self.keys();
+        let leeway_secs = self.value("GATEWAY_LEEWAY_SECS", |text| number(text, 0, 600));
+        let max_lifetime_secs =
+            self.value("GATEWAY_MAX_LIFETIME_SECS", |text| number(text, 1, 604_800));
+        let host_list = self.value("GATEWAY_HOSTS", |text| {
+            list(text, |name| {
+                hosts::normal(name).ok_or("not a name without scheme and port")
+            })
+        });
+        let origins = self.value("GATEWAY_ORIGINS", |text| {
+            list(text, |origin| {
+                cors::is_extension(origin)
+                    .then(|| origin.to_owned())
+                    .ok_or("not chrome-extension:// and the 32 letters a to p of an id")
+            })
+        });
+        let replay_capacity =
+            self.value("GATEWAY_REPLAY_CAPACITY", |text| number(text, 1, 262_144));
+        let slots = self.value("GATEWAY_SLOTS", |text| number(text, 2, 1024));
+        let per_address = self.value("GATEWAY_PER_ADDRESS", |text| number(text, 1, 1024));
+        let log = self.value("GATEWAY_LOG", level);
+        let log_content = self.value("GATEWAY_LOG_CONTENT", switch);
+
+        if let (Some(listen), Some(false)) = (listen, plain)
+            && !listen.ip().to_canonical().is_loopback()
+        {
+            self.problems.push(format!(
+                "GATEWAY_LISTEN: {listen} can be reached by others, and this version has no TLS: \
+                 set GATEWAY_ALLOW_PLAIN_HTTP=1 to accept that messages and answers travel unprotected"
+            ));
+        }
+        let per_address = match (slots, per_address) {
+            (Some(slots), Some(per_address)) if per_address > slots => {
+                if self.given.contains_key("GATEWAY_PER_ADDRESS") {
+                    self.problems.push(format!(
+                        "GATEWAY_PER_ADDRESS: {per_address} is more than the {slots} of GATEWAY_SLOTS"
+                    ));
+                }
+                Some(slots)
+            }
+            (_, per_address) => per_address,
+        };
+        for (name, missing) in [
+            ("GATEWAY_ID", id.is_none()),
+            ("JWT_PUBLIC_KEY", keys.is_none()),
+        ] {
+            // A value that was given and is wrong has its own line.
+            if missing && !self.problems.iter().any(|line| line.starts_with(name)) {
+                self.problems.push(format!("{name}: required, and not set"));
+            }
+        }
+        let hosts = host_list.unwrap_or_else(|| {
+            let hosts = default_hosts(listen);
+            self.told
+                .push(format!("GATEWAY_HOSTS={} (default)", hosts.join(",")));
+            hosts
+        });
+        Some(Config {
+            listen: listen?,
+            id: id?,
+            issuer,
+            keys: keys?,
+            leeway_secs: leeway_secs?,
+            max_lifetime_secs: max_lifetime_secs?,
+            hosts,
+            origins: origins.unwrap_or_default(),
+            replay_capacity: usize::try_from(replay_capacity?).ok()?,
+            slots: usize::try_from(slots?).ok()?,
+            per_address: usize::try_from(per_address?).ok()?,
+            log: log?,
+            log_content: log_content?,
+            told: Vec::new(),
+        })
+    }
+
+    /// A setting's value as `read` understands it; its default where it is not given.
+    /// `None`: not given and without default, or not understood, which is then noted.
+    fn value<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name)?;
+        let (text, origin) = match self.given.get(name) {
+            Some((text, origin)) => (text.as_str(), *origin),
+            None if setting.default.is_empty() => {
+                if name != "GATEWAY_HOSTS" {
+                    self.told.push(format!("{name} is not set"));
+                }
+                return None;
+            }
+            None => (setting.default, "default"),
+        };
+        if text.is_empty() {
+            self.problems.push(format!(
+                "{name}: empty ({origin}): give it a value or take it away"
+            ));
+            return None;
+        }
+        match read(text) {
+            Ok(value) => {
+                self.told.push(format!("{name}={text} ({origin})"));
+                Some(value)
+            }
+            Err(fault) => {
+                self.problems
+                    .push(format!("{name}: {text:?} ({origin}) is {fault}"));
+                None
+            }
+        }
+    }
+
+    /// The keys under either of their names.
+    fn keys(&mut self) -> Option<(&'static str, KeySource)> {
+        let (name, (text, origin)) =
+            match ["JWT_PUBLIC_KEY", "GATEWAY_KEYS"].map(|name| self.given.get_key_value(name)) {
+                [Some(_), Some(_)] => {
+                    self.problems.push(
+                    "JWT_PUBLIC_KEY: GATEWAY_KEYS is set too, which is another name of it: keep one"
+                        .to_owned(),
+                );
+                    return None;
+                }
+                [Some(one), None] | [None, Some(one)] => one,
+                [None, None] => return None,
+            };
+        if text.trim().is_empty() {
+            self.problems.push(format!(
+                "{name}: empty ({origin}): give it a value or take it away"
+            ));
+            // Said once: not missing as well.
+            return Some((name, KeySource::Inline(String::new())));
+        }
+        let text_itself = text.trim_start().starts_with(['{', '-']);
+        let shown = if text_itself { "(its text)" } else { text };
+        self.told.push(format!("{name}={shown} ({origin})"));
+        let source = if text_itself {
+            KeySource::Inline(text.clone())
+        } else {
+            KeySource::Path(PathBuf::from(text))
+        };
+        Some((name, source))
+    }
+}
+
+/// Names that a gateway has without being told: its address, and what people call it.
+fn default_hosts(listen: Option<SocketAddr>) -> Vec<String> {
+    let address = listen
+        .filter(|listen| !listen.ip().is_unspecified())
+        .map(|listen| match listen.ip() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        });
+    address
+        .into_iter()
+        .chain(["localhost", "screening-gateway"].map(str::to_owned))
+        .collect()
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err("neither 0 nor 1".to_owned()),
+    }
+}
+
+fn number(text: &str, min: u32, max: u32) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number) && !text.starts_with('+'))
+        .ok_or_else(|| format!("not a whole number from {min} to {max}"))
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    match text {
+        "error" => Ok(LevelFilter::Error),
+        "warn" => Ok(LevelFilter::Warn),
+        "info" => Ok(LevelFilter::Info),
+        "debug" => Ok(LevelFilter::Debug),
+        _ => Err("not error, warn, info or debug".to_owned()),
+    }
+}
+
+/// Text that can equal a claim: as long as a claim can be, without control characters.
+fn plain_text(text: &str) -> Result<String, String> {
+    if text.len() > limits::MAX_TEXT {
+        Err(format!("longer than {} bytes", limits::MAX_TEXT))
+    } else if text.chars().any(char::is_control) || text.trim() != text {
+        Err("text with control characters, or with spaces at an end".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// Values with commas between them, spaces around each left out.
+fn list(
+    text: &str,
+    read: impl Fn(&str) -> Result<String, &'static str>,
+) -> Result<Vec<String>, String> {
+    text.split(',')
+        .map(|one| {
+            let one = one.trim();
+            read(one).map_err(|fault| format!("no list of them: {one:?} is {fault}"))
+        })
+        .collect()
+}
+
+/// Names of the settings.
+fn settings() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|setting| setting.name)
+}
+
+/// The line about a setting of a later version, where `is` finds one; `said` is how it was
+/// named.
+fn not_yet(is: impl Fn(&str) -> bool, said: &str) -> Option<String> {
+    LATER.iter().any(|later| is(later)).then(|| {
+        format!("{said}: not in this version: it belongs to a capability that is not built yet; take it away")
+    })
+}
+
+/// The name of `known` that differs from `said` in the fewest places, at most three.
+fn nearest(said: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    known
+        .map(|name| (distance(said, &name), name))
+        .filter(|(distance, _)| *distance <= 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein distance, in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut corner = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let change = corner + usize::from(x != y);
+            corner = row[j + 1];
+            row[j + 1] = change.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// What `--help` prints.
+pub(crate) fn help() -> String {
+    let mut help = String::from(
+        "gateway-min: verifies, keeps and logs the signed messages of one site\n\n\
+         gateway-min [SETTINGS]                      serve\n\
+         gateway-min [SETTINGS] --check              judge the settings and end\n\
+         gateway-min [SETTINGS] verify [--now SECS]  judge tokens, one a line of standard input\n\
+         gateway-min --help | --version\n\n\
+         Each setting is a variable of the environment and a flag; flags win.\n",
+    );
+    for setting in &SETTINGS {
+        help.push_str(&format!(
+            "\n{}, {} {}\n    {}",
+            setting.name,
+            line::flag_of(setting.name),
+            setting.value,
+            setting.meaning,
+        ));
+        if !setting.default.is_empty() {
+            help.push_str(&format!(" (default: {})", setting.default));
+        }
+        help.push('\n');
+    }
+    help
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf, prelude::v1::*};
+
+    use super::{Config, KeySource, SETTINGS, cut, distance, nearest};
+    use crate::daemon::exit::{Code, Stop};
+
+    fn judge(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, Stop> {
+        let line = cut(flags.iter().map(OsString::from)).unwrap();
+        let environment = environment.iter().map(|(k, v)| (k.into(), v.into()));
+        Config::judge(line, environment)
+    }
+
+    const LEAST: [(&str, &str); 2] = [("GATEWAY_ID", "site"), ("JWT_PUBLIC_KEY", "k.pem")];
+
+    fn with(name: &'static str, value: &'static str) -> Result<Config, Stop> {
+        let mut environment = LEAST.to_vec();
+        environment.retain(|(known, _)| *known != name);
+        environment.push((name, value));
+        judge(&[], &environment)
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = judge(&[], &LEAST).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:9090");
+        assert_eq!(
+            config.hosts,
+            ["127.0.0.1", "localhost", "screening-gateway"]
+        );
+        assert_eq!(config.origins, [""; 0]);
+        assert_eq!(config.issuer, None);
+        assert_eq!(
+            config.keys,
+            ("JWT_PUBLIC_KEY", KeySource::Path(PathBuf::from("k.pem")))
+        );
+        assert_eq!((config.leeway_secs, config.max_lifetime_secs), (30, 43_200));
+        assert_eq!((config.slots, config.per_address), (64, 32));
+        assert_eq!(config.replay_capacity, 4096);
+        assert!(!config.log_content);
+    }
+
+    #[test]
+    fn each_value_is_told_with_its_origin_and_flags_win() {
+        let mut environment = LEAST.to_vec();
+        environment.push(("GATEWAY_SLOTS", "8"));
+        let config = judge(&["--slots=4", "--log", "debug"], &environment).unwrap();
+        assert_eq!((config.slots, config.per_address), (4, 4));
+        for line in [
+            "GATEWAY_SLOTS=4 (flag)",
+            "GATEWAY_LOG=debug (flag)",
+            "GATEWAY_ID=site (environment)",
+            "GATEWAY_LISTEN=127.0.0.1:9090 (default)",
+            "GATEWAY_HOSTS=127.0.0.1,localhost,screening-gateway (default)",
+            "GATEWAY_ISSUER is not set",
+        ] {
+            assert!(
+                config.told.iter().any(|told| told == line),
+                "{line}: {:?}",
+                config.told
+            );
+        }
+    }
+
+    #[test]
+    fn key_text_is_known_by_its_beginning_and_not_told() {
+        for text in ["{\"kty\":\"OKP\"}", "\n-----BEGIN PUBLIC KEY-----"] {
+            let config = judge(&[], &[("GATEWAY_ID", "site"), ("GATEWAY_KEYS", text)]).unwrap();
+            assert_eq!(
+                config.keys,
+                ("GATEWAY_KEYS", KeySource::Inline(text.to_owned()))
+            );
+            assert!(
+                config
+                    .told
+                    .contains(&"GATEWAY_KEYS=(its text) (environment)".to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn values_that_are_taken() {
+        for (name, value) in [
+            ("GATEWAY_LISTEN", "[::1]:0"),
+            ("GATEWAY_LISTEN", "127.9.9.9:1"),
+            ("GATEWAY_LISTEN", "[::ffff:127.0.0.1]:1"),
+            ("GATEWAY_HOSTS", "Gateway.Example, [::1]"),
+            (
+                "GATEWAY_ORIGINS",
+                "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            ),
+            ("GATEWAY_LEEWAY_SECS", "0"),
+            ("GATEWAY_MAX_LIFETIME_SECS", "604800"),
+            ("GATEWAY_LOG_CONTENT", "1"),
+        ] {
+            assert!(with(name, value).is_ok(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn each_misspelt_value_is_named() {
+        for (name, value, wanted) in [
+            (
+                "GATEWAY_LISTEN",
+                "localhost:9090",
+                "not an IP address and port",
+            ),
+            ("GATEWAY_LISTEN", "127.0.0.1", "not an IP address and port"),
+            (
+                "GATEWAY_LISTEN",
+                "0.0.0.0:9090",
+                "GATEWAY_ALLOW_PLAIN_HTTP=1",
+            ),
+            ("GATEWAY_LISTEN", "[::]:9090", "GATEWAY_ALLOW_PLAIN_HTTP=1"),
+            ("GATEWAY_ALLOW_PLAIN_HTTP", "yes", "neither 0 nor 1"),
+            ("GATEWAY_ID", "", "empty"),
+            ("GATEWAY_ID", "a\nb", "control characters"),
+            ("GATEWAY_ID", " a", "spaces at an end"),
+            ("GATEWAY_ISSUER", "", "empty"),
+            ("JWT_PUBLIC_KEY", " ", "empty"),
+            ("GATEWAY_KEYS", "other.pem", "another name of it"),
+            (
+                "GATEWAY_LEEWAY_SECS",
+                "601",
+                "not a whole number from 0 to 600",
+            ),
+            ("GATEWAY_LEEWAY_SECS", "+5", "not a whole number"),
+            ("GATEWAY_LEEWAY_SECS", "30s", "not a whole number"),
+            (
+                "GATEWAY_MAX_LIFETIME_SECS",
+                "0",
+                "not a whole number from 1 to 604800",
+            ),
+            (
+                "GATEWAY_HOSTS",
+                "http://gateway",
+                "not a name without scheme and port",
+            ),
+            (
+                "GATEWAY_HOSTS",
+                "gateway:9090",
+                "not a name without scheme and port",
+            ),
+            ("GATEWAY_HOSTS", "a,,b", "not a name"),
+            (
+                "GATEWAY_ORIGINS",
+                "http://localhost:8080",
+                "not chrome-extension://",
+            ),
+            ("GATEWAY_ORIGINS", "*", "not chrome-extension://"),
+            (
+                "GATEWAY_ORIGINS",
+                "chrome-extension://abc",
+                "not chrome-extension://",
+            ),
+            ("GATEWAY_REPLAY_CAPACITY", "0", "not a whole number"),
+            ("GATEWAY_SLOTS", "1", "not a whole number from 2 to 1024"),
+            (
+                "GATEWAY_PER_ADDRESS",
+                "65",
+                "more than the 64 of GATEWAY_SLOTS",
+            ),
+            ("GATEWAY_LOG", "INFO", "not error, warn, info or debug"),
+            ("GATEWAY_LOG_CONTENT", "true", "neither 0 nor 1"),
+        ] {
+            let stop = with(name, value).unwrap_err();
+            assert_eq!(stop.code, Code::Config, "{name}={value}");
+            assert_eq!(stop.lines.len(), 1, "{name}={value}: {:?}", stop.lines);
+            let line = &stop.lines[0];
+            assert!(line.contains(wanted), "{line}");
+            assert!(line.contains(name), "{line}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_later_settings_stop_the_start() {
+        for (name, wanted) in [
+            (
+                "GATEWAY_LISTN",
+                "GATEWAY_LISTN: not a setting of this version; is GATEWAY_LISTEN meant?",
+            ),
+            ("GATEWAY_LOG_CONTENTS", "is GATEWAY_LOG_CONTENT meant?"),
+            (
+                "GATEWAY_COLOUR_OF_DOOR",
+                "GATEWAY_COLOUR_OF_DOOR: not a setting of this version; --help",
+            ),
+            ("GATEWAY_JOURNAL", "GATEWAY_JOURNAL: not in this version"),
+            (
+                "GOVUK_UPSTREAM_URI",
+                "GOVUK_UPSTREAM_URI: not in this version",
+            ),
+            ("JWT_AUTH_SECRET", "JWT_AUTH_SECRET: not in this version"),
+        ] {
+            let stop = with(name, "1").unwrap_err();
+            assert_eq!(stop.code, Code::Config, "{name}");
+            assert!(stop.lines[0].contains(wanted), "{:?}", stop.lines);
+        }
+        // Other people's variables are none of ours.
+        with("JWT_PRIVATE_KEY", "x").unwrap();
+        with("PATH", "x").unwrap();
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let stop = judge(&[], &[("GATEWAY_SLOTS", "x"), ("GATEWAY_LGO", "1")]).unwrap_err();
+        let starts: Vec<_> = stop
+            .lines
+            .iter()
+            .filter_map(|line| line.split(':').next())
+            .collect();
+        assert_eq!(
+            starts,
+            [
+                "GATEWAY_LGO",
+                "GATEWAY_SLOTS",
+                "GATEWAY_ID",
+                "JWT_PUBLIC_KEY"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf8_is_named() {
+        let line = cut(core::iter::empty()).unwrap();
+        let bad = ("GATEWAY_ID".into(), OsString::from_vec(vec![0xff]));
+        let stop = Config::judge(line, [bad].into_iter()).unwrap_err();
+        assert_eq!(stop.lines[0], "GATEWAY_ID: not UTF-8");
+    }
+
+    #[test]
+    fn distances() {
+        for (a, b, wanted) in [
+            ("", "abc", 3),
+            ("abc", "abc", 0),
+            ("abc", "axc", 1),
+            ("acb", "abc", 2),
+        ] {
+            assert_eq!(distance(a, b), wanted, "{a} {b}");
+        }
+        let known = || SETTINGS.iter().map(|setting| setting.name.to_owned());
+        assert_eq!(
+            nearest("GATEWAY_SLOT", known()).as_deref(),
+            Some("GATEWAY_SLOTS")
+        );
+        assert_eq!(nearest("PATH", known()), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! Opening files as if someone were trying: the only file that opens any.
+//!
+//! A file is believed only where nobody but root and the service's own user can change it:
+//! it is a regular file, it and its folder belong to one of the two, neither is writable by
+//! group or others (a sticky folder such as `/tmp` is), and it is not longer than its
+//! reader is willing to hold. The checks are made on the opened file, so that it cannot be
+//! exchanged between check and use.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+    prelude::v1::*,
+};
+
+use super::exit::{Code, Stop};
+
+/// Group's and others' write permission.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// In a sticky folder only the owner of a file can rename or remove it.
+const STICKY: u32 = 0o1000;
+
+/// The bytes of a file that the setting `name` points at, at most `max` of them.
+///
+/// # Errors
+/// [`Stop`] that names the setting and the file.
+pub(crate) fn read_guarded(name: &str, path: &Path, max: usize) -> Result<Vec<u8>, Stop> {
+    let refuse =
+        |code, what: String| Stop::new(code, format!("{name}: {}: {what}", path.display()));
+    let no_input = |error: io::Error| refuse(Code::NoInput, error.to_string());
+    // Asked before opening, because opening a FIFO would wait for a writer.
+    if !fs::metadata(path).map_err(no_input)?.is_file() {
+        return Err(refuse(Code::NoInput, "not a regular file".to_owned()));
+    }
+    let own = own_uid().map_err(|error| refuse(Code::Os, error.to_string()))?;
+    let folder = parent(path);
+    let folder_meta = fs::metadata(folder).map_err(no_input)?;
+    if let Some(fault) = fault(folder_meta.uid(), folder_meta.mode(), own, true) {
+        return Err(refuse(
+            Code::NoPermission,
+            format!("its folder {} {fault}", folder.display()),
+        ));
+    }
+    let file = File::open(path).map_err(no_input)?;
+    let meta = file.metadata().map_err(no_input)?;
+    if !meta.is_file() {
+        return Err(refuse(Code::NoInput, "not a regular file".to_owned()));
+    }
+    if let Some(fault) = fault(meta.uid(), meta.mode(), own, false) {
+        return Err(refuse(Code::NoPermission, fault));
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|error| refuse(Code::Io, error.to_string()))?;
+    if bytes.len() > max {
+        return Err(refuse(Code::Data, format!("longer than {max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The files of a folder in the order of their names; names that begin with a dot are left
+/// out (editors' and orchestrators' own files).
+///
+/// # Errors
+/// [`Stop`] that names the setting and the folder.
+pub(crate) fn list(name: &str, folder: &Path) -> Result<Vec<PathBuf>, Stop> {
+    let no_input = |error: io::Error| {
+        Stop::new(
+            Code::NoInput,
+            format!("{name}: {}: {error}", folder.display()),
+        )
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(no_input)? {
+        let entry = entry.map_err(no_input)?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The folder that holds `path`.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Why others could change what this is about, in words that follow its name.
+fn fault(owner: u32, mode: u32, own: u32, folder: bool) -> Option<String> {
+    let mode = mode & 0o7777;
+    if owner != 0 && owner != own {
+        Some(format!(
+            "belongs to user {owner}: it must belong to root or to user {own}, who runs the gateway"
+        ))
+    } else if mode & WRITABLE_BY_OTHERS != 0 && !(folder && mode & STICKY != 0) {
+        Some(format!(
+            "has mode {mode:04o}: others can change it; take that away with chmod go-w"
+        ))
+    } else {
+        None
+    }
+}
+
+/// The user this process runs as: who owns a pipe that it makes. The standard library has
+/// no other way to ask.
+fn own_uid() -> io::Result<u32> {
+    let (reader, _writer) = io::pipe()?;
+    Ok(File::from(OwnedFd::from(reader)).metadata()?.uid())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env, fs,
+        os::unix::fs::{MetadataExt, PermissionsExt},
+        path::PathBuf,
+        prelude::v1::*,
+        process,
+    };
+
+    use super::{Code, fault, list, own_uid, read_guarded};
+
+    /// A folder of one test's own, removed with it.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = env::temp_dir().join(format!("gateway-files-{name}-{}", process::id()));
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+            Self(path)
+        }
+
+        #[expect(clippy::disallowed_methods, reason = "a test's own file")]
+        fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_pipe_belongs_to_whom_a_file_belongs() {
+        let folder = Folder::new("uid");
+        let path = folder.file("own", "", 0o600);
+        assert_eq!(own_uid().unwrap(), fs::metadata(path).unwrap().uid());
+    }
+
+    #[test]
+    fn only_files_that_nobody_else_can_change_are_read() {
+        let folder = Folder::new("modes");
+        for (mode, wanted) in [
+            (0o600, None),
+            (0o644, None),
+            (0o444, None),
+            (0o620, Some(Code::NoPermission)),
+            (0o602, Some(Code::NoPermission)),
+            (0o666, Some(Code::NoPermission)),
+        ] {
+            let path = folder.file(&format!("mode-{mode:o}"), "text", mode);
+            let got = read_guarded("GATEWAY_KEYS", &path, 4);
+            assert_eq!(got.as_ref().err().map(|stop| stop.code), wanted, "{mode:o}");
+            if let Err(stop) = got {
+                let line = &stop.lines[0];
+                assert!(
+                    line.contains("GATEWAY_KEYS") && line.contains("chmod go-w"),
+                    "{line}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_that_others_can_change_is_not_believed_unless_sticky() {
+        let folder = Folder::new("folder");
+        let path = folder.file("key", "text", 0o600);
+        for (mode, wanted) in [
+            (0o755, None),
+            (0o775, Some(Code::NoPermission)),
+            (0o777, Some(Code::NoPermission)),
+            (0o1777, None),
+        ] {
+            fs::set_permissions(&folder.0, fs::Permissions::from_mode(mode)).unwrap();
+            let got = read_guarded("GATEWAY_KEYS", &path, 4);
+            assert_eq!(got.err().map(|stop| stop.code), wanted, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_short_regular_file_is_refused() {
+        let folder = Folder::new("kinds");
+        let long = folder.file("long", "12345", 0o600);
+        for (path, wanted) in [
+            (long, Code::Data),
+            (folder.0.clone(), Code::NoInput),
+            (folder.0.join("absent"), Code::NoInput),
+            (PathBuf::from("/dev/null"), Code::NoInput),
+        ] {
+            let stop = read_guarded("GATEWAY_KEYS", &path, 4).unwrap_err();
+            assert_eq!(stop.code, wanted, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn owner_and_mode_decide() {
+        const OWN: u32 = 1000;
+        for (owner, mode, folder, wanted) in [
+            (0, 0o100_644, false, None),
+            (OWN, 0o100_600, false, None),
+            (1001, 0o100_600, false, Some("belongs to user 1001")),
+            (0, 0o100_664, false, Some("has mode 0664")),
+            (OWN, 0o101_666, false, Some("has mode 1666")),
+            (0, 0o041_777, true, None),
+            (1001, 0o041_777, true, Some("belongs to user 1001")),
+            (OWN, 0o040_770, true, Some("has mode 0770")),
+        ] {
+            let got = fault(owner, mode, OWN, folder);
+            let begins = |got: &String| wanted.is_some_and(|wanted| got.starts_with(wanted));
+            assert_eq!(got.as_ref().map(begins), wanted.map(|_| true), "{got:?}");
+        }
+    }
+
+    #[test]
+    fn hidden_files_are_not_listed() {
+        let folder = Folder::new("list");
+        let b = folder.file("b.pem", "", 0o600);
+        let a = folder.file("a.pem", "", 0o600);
+        folder.file(".swp", "", 0o600);
+        assert_eq!(list("GATEWAY_KEYS", &folder.0).unwrap(), [a, b]);
+    }
+}

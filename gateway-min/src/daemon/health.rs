@@ -1,0 +1,135 @@
+//! Health is proved by traffic. Every ten seconds a probe makes a real request through the
+//! real listener; the health paths only report what it found and how long ago, so that
+//! asking costs nothing and can prove nothing by itself.
+//!
+//! *Live*: a probe got through lately. *Ready*: live, and messages can be judged: keys are
+//! loaded and the clock is plausible.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    prelude::v1::*,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// From one probe to the next.
+const PERIOD: Duration = Duration::from_secs(10);
+/// A probe older than this proves nothing: two were missed.
+const STALE: Duration = Duration::from_secs(25);
+/// How long a probe waits for each step.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the probe found, for whoever asks.
+#[derive(Debug)]
+pub(crate) struct Health {
+    born: Instant,
+    /// Milliseconds from `born` to the last probe that got through, and one; 0 is never.
+    last: AtomicU64,
+}
+
+impl Health {
+    pub(crate) fn new() -> Self {
+        Self {
+            born: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// How long ago a probe got through; `None` where none did yet.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let last = self.last.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(
+            self.born
+                .elapsed()
+                .saturating_sub(Duration::from_millis(last)),
+        )
+    }
+
+    /// Whether a probe got through lately.
+    pub(crate) fn live(&self) -> bool {
+        self.age().is_some_and(|age| age < STALE)
+    }
+
+    /// Notes that a probe got through just now.
+    pub(crate) fn note(&self) {
+        let since = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(since.saturating_add(1), Ordering::Relaxed);
+    }
+}
+
+/// A running probe; it ends when this is dropped.
+pub(crate) struct Probe {
+    _stop: mpsc::Sender<()>,
+}
+
+/// Starts probing the listener at `address`, which answers to `host`; the first probe is
+/// made at once.
+///
+/// # Errors
+/// The system's, where it refuses the thread.
+pub(crate) fn start(health: Arc<Health>, address: SocketAddr, host: String) -> io::Result<Probe> {
+    let (stop, stopped) = mpsc::channel();
+    thread::Builder::new()
+        .name("probe".to_owned())
+        .stack_size(128 * 1024)
+        .spawn(move || {
+            let mut failed = false;
+            loop {
+                match probe(address, &host) {
+                    Ok(()) => {
+                        health.note();
+                        if failed {
+                            log::info!("the gateway answers its own probe again");
+                        }
+                        failed = false;
+                    }
+                    Err(error) => {
+                        if !failed {
+                            log::warn!("the gateway does not answer its own probe: {error}");
+                        }
+                        failed = true;
+                    }
+                }
+                match stopped.recv_timeout(PERIOD) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        })?;
+    Ok(Probe { _stop: stop })
+}
+
+/// One request, as any client makes it.
+fn probe(address: SocketAddr, host: &str) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(4096).read_to_end(&mut answer)?;
+    if answer.starts_with(b"HTTP/1.1 200 ") {
+        Ok(())
+    } else {
+        Err(io::Error::other("an answer that is not 200"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Health;
+
+    #[test]
+    fn nothing_is_live_before_a_probe_got_through() {
+        let health = Health::new();
+        assert_eq!((health.live(), health.age()), (false, None));
+        health.note();
+        assert!(health.live() && health.age().is_some());
+    }
+}

@@ -1,0 +1,338 @@
+//! `POST /do`: from a request's body to one outcome. Judges with the core, asks the memory
+//! of what was accepted, logs, answers.
+//!
+//! A message is reserved before anything is done with it, and committed after; a copy that
+//! comes in between waits for its fate, so that nobody is told *duplicate* of what was then
+//! not kept. Whatever goes wrong in between, a panic included, releases it.
+
+use core::fmt;
+use std::{
+    prelude::v1::*,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    clock::{self, Clock},
+    config::Config,
+    keys::Keys,
+    listen::{Answer, Fields, json, put},
+    log::{quoted, raw},
+    tallies::Tallies,
+};
+use crate::{
+    Policy, Reject, Replay, Reservation, Scratch, Slot, Ticket, UnixTime, Verified,
+    claims::{ActionType, SCHEMA_VERSION},
+    limits::MAX_BODY,
+    message_of, slots_for, verify,
+};
+
+/// What is left of the deadline for writing the answer, when waiting for another copy.
+const TO_ANSWER: Duration = Duration::from_secs(1);
+
+/// How a body carries its token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Carrier {
+    /// `application/json`: `{"message": "<token>", "timestamp": "<RFC 3339>"}`.
+    Json,
+    /// `application/jose`: the bare token.
+    Jose,
+}
+
+/// What one thread needs to judge, about 27 KB.
+pub(crate) struct Desk {
+    scratch: Box<Scratch>,
+    text: Box<[u8]>,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        Self {
+            scratch: Box::default(),
+            text: vec![0; MAX_BODY].into_boxed_slice(),
+        }
+    }
+}
+
+/// When the parts of a judgement were done.
+struct Phases {
+    started: Instant,
+    read: Instant,
+    judged: Instant,
+    reserved: Instant,
+    logged: Instant,
+}
+
+/// A request's body, and the times that its answer tells or obeys.
+pub(crate) struct Submission<'a> {
+    pub(crate) body: &'a [u8],
+    pub(crate) carrier: Carrier,
+    pub(crate) started: Instant,
+    pub(crate) read: Instant,
+    pub(crate) deadline: Instant,
+}
+
+/// Everything that judges messages for one gateway.
+pub(crate) struct Intake {
+    id: String,
+    issuer: Option<String>,
+    leeway_secs: u32,
+    max_lifetime_secs: u32,
+    log_content: bool,
+    keys: Keys,
+    clock: Clock,
+    tallies: Arc<Tallies>,
+    replay: Mutex<Replay<Vec<Slot>>>,
+    /// A reservation was committed or released.
+    settled: Condvar,
+}
+
+impl Intake {
+    pub(crate) fn new(config: &Config, keys: Keys, clock: Clock, tallies: Arc<Tallies>) -> Self {
+        Self {
+            id: config.id.clone(),
+            issuer: config.issuer.clone(),
+            leeway_secs: config.leeway_secs,
+            max_lifetime_secs: config.max_lifetime_secs,
+            log_content: config.log_content,
+            keys,
+            clock,
+            tallies,
+            replay: Mutex::new(Replay::new(vec![
+                Slot::EMPTY;
+                slots_for(config.replay_capacity)
+            ])),
+            settled: Condvar::new(),
+        }
+    }
+
+    /// The gateway's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How many keys messages are judged with.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is a time to judge messages by.
+    pub(crate) fn clock_is_set(&self) -> bool {
+        clock::plausible((self.clock)())
+    }
+
+    /// The site's rules.
+    fn policy(&self) -> Policy<'_> {
+        Policy {
+            audience: &self.id,
+            issuer: self.issuer.as_deref(),
+            leeway_secs: self.leeway_secs,
+            max_lifetime_secs: self.max_lifetime_secs,
+        }
+    }
+
+    /// Judges a token as its first presentation would be, without remembering it: at `now`,
+    /// or by the clock.
+    ///
+    /// # Errors
+    /// The core's, and [`Reject::ClockNotSet`] by a clock that is not.
+    pub(crate) fn judge<'a>(
+        &'a self,
+        token: &'a [u8],
+        now: Option<UnixTime>,
+        scratch: &'a mut Scratch,
+    ) -> Result<Verified<'a>, Reject> {
+        let now = match now {
+            Some(now) => now,
+            None => self.now()?,
+        };
+        verify(token, &self.keys, &self.policy(), now, scratch)
+    }
+
+    fn now(&self) -> Result<UnixTime, Reject> {
+        let now = (self.clock)();
+        if clock::plausible(now) {
+            Ok(now)
+        } else {
+            Err(Reject::ClockNotSet)
+        }
+    }
+
+    /// Takes a message in, or says why not: makes the answer, counts the outcome.
+    pub(crate) fn take(&self, submission: &Submission<'_>, desk: &mut Desk, answer: &mut Answer) {
+        let judged = self.now().and_then(|now| {
+            let token = match submission.carrier {
+                Carrier::Json => message_of(submission.body, &mut desk.text)?,
+                Carrier::Jose => submission.body,
+            };
+            let message = verify(token, &self.keys, &self.policy(), now, &mut desk.scratch)?;
+            Ok((message, now))
+        });
+        let (message, now) = match judged {
+            Ok(judged) => judged,
+            Err(reject) => return self.refuse(&reject, None, answer),
+        };
+        let judged = Instant::now();
+        let wait_until = submission
+            .deadline
+            .checked_sub(TO_ANSWER)
+            .unwrap_or(submission.deadline);
+        let held = match self.reserve(&message, now, wait_until) {
+            Ok(held) => held,
+            Err(reject) => return self.refuse(&reject, Some(message.jti()), answer),
+        };
+        let reserved = Instant::now();
+        let duplicate = held.is_none();
+        match held {
+            Some(held) => {
+                self.log(&message);
+                held.commit();
+                self.tallies.accepted();
+            }
+            None => self.tallies.duplicate(),
+        }
+        let phases = Phases {
+            started: submission.started,
+            read: submission.read,
+            judged,
+            reserved,
+            logged: Instant::now(),
+        };
+        self.tell(&message, duplicate, &phases, answer);
+    }
+
+    fn refuse(&self, reject: &Reject, jti: Option<&str>, answer: &mut Answer) {
+        self.tallies.refused(reject, jti);
+        answer.problem(reject, None);
+    }
+
+    /// The reservation of a message that is new; `None` where it is a duplicate.
+    fn reserve(
+        &self,
+        message: &Verified<'_>,
+        now: UnixTime,
+        wait_until: Instant,
+    ) -> Result<Option<Held<'_>>, Reject> {
+        let mut replay = self.replay();
+        loop {
+            match replay.reserve(message, now, self.leeway_secs)? {
+                Reservation::New(ticket) => {
+                    return Ok(Some(Held {
+                        intake: self,
+                        ticket: Some(ticket),
+                    }));
+                }
+                Reservation::Duplicate => return Ok(None),
+                Reservation::Busy => {
+                    let left = wait_until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(Reject::InProgress);
+                    }
+                    (replay, _) = self
+                        .settled
+                        .wait_timeout(replay, left)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn replay(&self) -> MutexGuard<'_, Replay<Vec<Slot>>> {
+        self.replay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The console line of an accepted message.
+    fn log(&self, message: &Verified<'_>) {
+        let content = fmt::from_fn(|f| match message.parameters() {
+            Some(parameters) if self.log_content => write!(f, " parameters={}", raw(parameters)),
+            _ => Ok(()),
+        });
+        log::info!(
+            "accepted jti={} kid={}{}{}{content}",
+            quoted(message.jti()),
+            quoted(message.kid()),
+            field("sub", message.subject()),
+            field("action_type", message.action_type()),
+        );
+    }
+
+    /// The answer to a message that was accepted, now or before.
+    fn tell(&self, message: &Verified<'_>, duplicate: bool, phases: &Phases, answer: &mut Answer) {
+        let body = answer.begin(200, "application/json", Fields::default());
+        let jti = json(message.jti());
+        if duplicate {
+            put(body, format_args!(r#"{{"outcome":"duplicate","jti":{jti}"#));
+        } else {
+            let routed = message.action().is_some();
+            put(
+                body,
+                format_args!(r#"{{"outcome":"accepted","jti":{jti},"routed":{routed}"#),
+            );
+        }
+        if message.action() == Some(ActionType::Echo) {
+            self.tell_echo(phases, body);
+        }
+        put(body, format_args!("}}"));
+    }
+
+    /// What an echo comes back with: who answers, and how long each stage took.
+    fn tell_echo(&self, phases: &Phases, body: &mut Vec<u8>) {
+        let version = env!("CARGO_PKG_VERSION");
+        put(
+            body,
+            format_args!(r#","version":"{version}","schema_versions":[{SCHEMA_VERSION}],"kids":["#),
+        );
+        for (at, kid) in self.keys.kids().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            put(body, format_args!("{comma}{}", json(kid)));
+        }
+        put(body, format_args!(r#"],"phases":["#));
+        let times = [
+            ("read", phases.started, phases.read),
+            ("verify", phases.read, phases.judged),
+            ("replay", phases.judged, phases.reserved),
+            ("log", phases.reserved, phases.logged),
+        ];
+        for (at, (phase, from, to)) in times.into_iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            let micros = to.saturating_duration_since(from).as_micros();
+            put(
+                body,
+                format_args!(r#"{comma}{{"phase":"{phase}","micros":{micros}}}"#),
+            );
+        }
+        put(body, format_args!("]"));
+    }
+}
+
+/// A claim on a log line, where it is there.
+fn field(name: &str, value: Option<&str>) -> impl fmt::Display {
+    fmt::from_fn(move |f| match value {
+        Some(value) => write!(f, " {name}={}", quoted(value)),
+        None => Ok(()),
+    })
+}
+
+/// A reservation in hand: released when it is dropped without having been committed.
+struct Held<'a> {
+    intake: &'a Intake,
+    ticket: Option<Ticket>,
+}
+
+impl Held<'_> {
+    fn commit(mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.intake.replay().commit(ticket);
+            self.intake.settled.notify_all();
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.intake.replay().release(ticket);
+            self.intake.settled.notify_all();
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The guarded socket: accepting, limits, deadlines, reading requests and writing answers.
+//! What is asked and what is answered is a [`Site`]'s business; a `Site` never sees a
+//! socket, a partial request or a second request.
+//!
+//! The accept loop never ends: what goes wrong there is counted and waited out. No thread
+//! is started after [`serve`] has returned.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    prelude::v1::*,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::Reject;
+
+mod answer;
+mod connection;
+mod head;
+mod slots;
+
+pub(crate) use answer::{Answer, Fields, Method, json, put};
+pub(crate) use head::{Head, Once};
+pub(crate) use slots::{Deadlines, Slots};
+
+use connection::{Bench, Connection, guard};
+
+/// Connections that the system may hold before they are accepted.
+const BACKLOG: i32 = 256;
+/// Stack of each slot's thread. Only what is touched of it becomes memory: some 20 KiB.
+const STACK: usize = 256 * 1024;
+/// How long a failed accept is waited out.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A whole request.
+pub(crate) struct Request<'a> {
+    pub(crate) head: &'a Head<'a>,
+    pub(crate) body: &'a [u8],
+    /// When its first byte was seen.
+    pub(crate) started: Instant,
+    /// When its last byte was seen.
+    pub(crate) read: Instant,
+    /// When its answer must have been written.
+    pub(crate) deadline: Instant,
+}
+
+/// A refusal, with the methods that would do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reject: Reject,
+    /// For `Allow`.
+    pub(crate) allow: Option<&'static str>,
+}
+
+impl From<Reject> for Refusal {
+    fn from(reject: Reject) -> Self {
+        Self {
+            reject,
+            allow: None,
+        }
+    }
+}
+
+/// What is behind the socket.
+pub(crate) trait Site: Send + Sync + 'static {
+    /// Memory that a thread lends to every request it answers.
+    type Desk: Send;
+
+    /// Memory for one thread; called when the thread has its first connection.
+    fn desk(&self) -> Self::Desk;
+
+    /// Header lines, each with its line end, for every answer to a request with this head.
+    fn lines(&self, head: &Head<'_>) -> &str;
+
+    /// Judges a request by its head, before its body is read.
+    ///
+    /// # Errors
+    /// What to answer instead of reading on.
+    fn admit(&self, head: &Head<'_>, length: Option<u64>) -> Result<(), Refusal>;
+
+    /// Answers a request that was admitted.
+    fn answer(&self, request: &Request<'_>, desk: &mut Self::Desk, answer: &mut Answer);
+
+    /// Told of every refusal that is answered, whoever found it.
+    fn refused(&self, reject: &Reject);
+}
+
+/// What went on at the socket, for whoever wants to tell.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Failures to accept a connection.
+    pub(crate) accept_errors: AtomicU64,
+}
+
+/// A listening socket.
+///
+/// # Errors
+/// The system's: the address is taken, not ours, or not allowed.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restart must not wait for the connections of the last run.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A running listener.
+pub(crate) struct Server {
+    address: SocketAddr,
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    slots: Slots,
+    counts: Counts,
+    /// Set once, to stop accepting.
+    stopping: Mutex<bool>,
+    stop: Condvar,
+}
+
+impl Shared {
+    /// Waits, unless it is time to stop; whether it is.
+    fn pause(&self, pause: Duration) -> bool {
+        let stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stopping, _) = self
+            .stop
+            .wait_timeout_while(stopping, pause, |stopping| !*stopping)
+            .unwrap_or_else(PoisonError::into_inner);
+        *stopping
+    }
+}
+
+/// Starts every thread and serves.
+///
+/// # Errors
+/// The system's, where it refuses a thread; those that were started serve nobody.
+pub(crate) fn serve<S: Site>(
+    listener: TcpListener,
+    slots: Slots,
+    site: Arc<S>,
+) -> io::Result<Server> {
+    let shared = Arc::new(Shared {
+        slots,
+        counts: Counts::default(),
+        stopping: Mutex::new(false),
+        stop: Condvar::new(),
+    });
+    for slot in 0..shared.slots.len() {
+        let (shared, site) = (Arc::clone(&shared), Arc::clone(&site));
+        thread::Builder::new()
+            .name("slot".to_owned())
+            .stack_size(STACK)
+            .spawn(move || work(slot, &shared.slots, &*site))?;
+    }
+    let reaping = Arc::clone(&shared);
+    thread::Builder::new()
+        .name("reaper".to_owned())
+        .stack_size(STACK)
+        .spawn(move || reaping.slots.reap())?;
+    let address = listener.local_addr()?;
+    let (accepting, on) = (Arc::clone(&shared), listener.try_clone()?);
+    thread::Builder::new()
+        .name("accept".to_owned())
+        .stack_size(STACK)
+        .spawn(move || accept(&on, &accepting, &*site))?;
+    Ok(Server {
+        address,
+        listener,
+        shared,
+    })
+}
+
+/// A slot's thread.
+fn work<S: Site>(slot: usize, slots: &Slots, site: &S) {
+    let mut bench = None;
+    while let Some(stream) = slots.take(slot) {
+        let bench = bench.get_or_insert_with(|| Bench::new(site.desk()));
+        // Handlers are guarded in themselves. This one is for faults of the connection's own
+        // code: the slot must outlive them.
+        guard(|| Connection::new(&stream, slots, slot, site).serve(bench)).ok();
+        slots.leave(slot);
+    }
+}
+
+/// The accept loop.
+fn accept<S: Site>(listener: &TcpListener, shared: &Shared, site: &S) {
+    let mut turned_away = Answer::default();
+    turned_away.problem(&Reject::TooManyConnections, None);
+    let mut words = Vec::new();
+    loop {
+        let accepted = listener.accept();
+        if shared.pause(Duration::ZERO) {
+            return;
+        }
+        match accepted {
+            Ok((stream, peer)) => {
+                // Answers leave at once; where that cannot be set they are only later.
+                stream.set_nodelay(true).ok();
+                if let Err(stream) = shared.slots.offer(stream, peer.ip()) {
+                    site.refused(&Reject::TooManyConnections);
+                    if turned_away.print("", true, false, &mut words).is_ok() {
+                        connection::say_at_once(&stream, &words).ok();
+                    }
+                }
+            }
+            Err(error) => {
+                let before = shared.counts.accept_errors.fetch_add(1, Ordering::Relaxed);
+                // A lack of file descriptors lasts: the lines get rarer.
+                if (before + 1).is_power_of_two() {
+                    log::warn!("accept failed, {} times so far: {error}", before + 1);
+                }
+                if shared.pause(PAUSE) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Server {
+    /// The address it listens on, with its real port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// An address at which this machine reaches it.
+    pub(crate) fn own_address(&self) -> SocketAddr {
+        let ip = match self.address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            ip if ip.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
+            _ => Ipv6Addr::LOCALHOST.into(),
+        };
+        SocketAddr::new(ip, self.address.port())
+    }
+
+    /// Stops accepting, lets what has begun be finished, and returns when it is or `limit`
+    /// has passed: whether it was.
+    pub(crate) fn drain(self, limit: Duration) -> bool {
+        *self
+            .shared
+            .stopping
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+        self.shared.stop.notify_all();
+        // Wakes the accept loop: on Linux by itself, elsewhere by a last connection. Where
+        // neither works the loop serves nobody: its next connection ends it.
+        let own_address = self.own_address();
+        Socket::from(self.listener).shutdown(Shutdown::Both).ok();
+        drop(TcpStream::connect_timeout(&own_address, PAUSE));
+        self.shared.slots.stop();
+        self.shared.slots.drained_within(limit)
+    }
+}

@@ -1,0 +1,389 @@
+//! Who may hold a connection, and for how long: a fixed number of slots, one thread each,
+//! and one table that says what every connection is doing.
+//!
+//! * Nothing is started and nothing grows after start-up: a connection is in a slot, or is
+//!   one of the few that wait for a slot that is being emptied for them.
+//! * When all slots are taken, the newest connection wins over the one that has been
+//!   idle, or else has been sending its request, for longest. One that is being worked on
+//!   is never given up; where all are, the new one is turned away.
+//! * Past its share, an address competes with itself in the same way.
+//! * The reaper ends what is past its deadline. It never touches a thread: it closes the
+//!   socket, and the thread that reads or writes there sees it.
+
+use core::net::IpAddr;
+use std::{
+    collections::VecDeque,
+    net::{Shutdown, TcpStream},
+    prelude::v1::*,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long each phase may last. The answer is there before the extension gives up (10 s).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    /// Head and body together.
+    pub(crate) reading: Duration,
+    /// Work and answer.
+    pub(crate) working: Duration,
+    /// Between two requests.
+    pub(crate) idle: Duration,
+    /// From the last answer until the client has closed too.
+    pub(crate) closing: Duration,
+}
+
+impl Deadlines {
+    pub(crate) const LOCAL: Self = Self {
+        reading: Duration::from_secs(5),
+        working: Duration::from_secs(8),
+        idle: Duration::from_secs(15),
+        closing: Duration::from_secs(2),
+    };
+
+    fn of(&self, phase: Phase) -> Duration {
+        match phase {
+            Phase::Idle => self.idle,
+            Phase::Fresh | Phase::Reading => self.reading,
+            Phase::Working => self.working,
+            Phase::Closing => self.closing,
+        }
+    }
+}
+
+/// How often the reaper looks. Every deadline may be late by so much.
+const TICK: Duration = Duration::from_millis(250);
+/// From a connection's reading end being closed until all of it is: time to say why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a connection is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Nothing has come since the last answer.
+    Idle,
+    /// New: nothing has come at all.
+    Fresh,
+    /// A request has begun to come in.
+    Reading,
+    /// A request is complete, and its answer is not written yet.
+    Working,
+    /// The last answer is written; what still comes in is thrown away.
+    Closing,
+}
+
+/// Why a connection was ended from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Doom {
+    /// Past its deadline.
+    Late,
+    /// Given up for a newer one.
+    Evicted,
+}
+
+/// Whom a connection is counted for: an IPv4 address (also where it is written as an IPv6
+/// one), or an IPv6 network of 64 bits, which is what one subscriber has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Address {
+    V4(u32),
+    V6(u64),
+}
+
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self::V4(ip.to_bits()),
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                let network = [a, b, c, d]
+                    .into_iter()
+                    .fold(0, |high, part| (high << 16) | u64::from(part));
+                Self::V6(network)
+            }
+        }
+    }
+}
+
+struct Live {
+    stream: Arc<TcpStream>,
+    address: Address,
+    phase: Phase,
+    since: Instant,
+    deadline: Instant,
+    doom: Option<(Doom, Instant)>,
+}
+
+impl Live {
+    /// Whether this connection keeps others out. One whose end was asked for leaves its
+    /// slot at once, unless a request of its is being worked on.
+    fn occupies(&self) -> bool {
+        self.doom.is_none() || self.phase == Phase::Working
+    }
+
+    /// Order of giving up: the least goes first; `None` never goes.
+    fn rank(&self) -> Option<(u8, Instant)> {
+        let class = match self.phase {
+            Phase::Closing => 0,
+            Phase::Idle => 1,
+            Phase::Fresh | Phase::Reading => 2,
+            Phase::Working => return None,
+        };
+        self.doom.is_none().then_some((class, self.since))
+    }
+
+    /// Ends what is read; what is being said may still be said.
+    fn doom(&mut self, doom: Doom, now: Instant) {
+        self.doom = Some((doom, now));
+        let how = match self.phase {
+            Phase::Idle | Phase::Fresh | Phase::Reading => Shutdown::Read,
+            Phase::Working | Phase::Closing => Shutdown::Both,
+        };
+        // A socket that its peer has closed already cannot be: it is at its end.
+        self.stream.shutdown(how).ok();
+    }
+}
+
+struct Arrival {
+    stream: TcpStream,
+    address: Address,
+    at: Instant,
+}
+
+struct Table {
+    slots: Box<[Option<Live>]>,
+    arrivals: VecDeque<Arrival>,
+}
+
+impl Table {
+    fn live(&self) -> impl Iterator<Item = &Live> {
+        self.slots.iter().flatten()
+    }
+
+    fn load(&self, of: impl Fn(Address) -> bool) -> usize {
+        let live = self
+            .live()
+            .filter(|live| live.occupies() && of(live.address));
+        live.count() + self.arrivals.iter().filter(|new| of(new.address)).count()
+    }
+
+    /// Gives up one connection of those addresses; whether there was one to give up.
+    fn evict(&mut self, of: impl Fn(Address) -> bool, now: Instant) -> bool {
+        let victim = self
+            .slots
+            .iter_mut()
+            .flatten()
+            .filter(|live| of(live.address))
+            .filter_map(|live| live.rank().map(|rank| (rank, live)))
+            .min_by_key(|(rank, _)| *rank);
+        if let Some((_, live)) = victim {
+            live.doom(Doom::Evicted, now);
+            return true;
+        }
+        // One that has not even reached a slot has sent nothing that anybody read.
+        let waiting = self.arrivals.iter().position(|new| of(new.address));
+        waiting.and_then(|at| self.arrivals.remove(at)).is_some()
+    }
+}
+
+/// The table, and those who wait for it to change.
+pub(crate) struct Slots {
+    per_address: usize,
+    deadlines: Deadlines,
+    table: Mutex<Table>,
+    /// Changed under the table's lock.
+    stopping: AtomicBool,
+    /// A connection has arrived, or it is time to stop.
+    arrived: Condvar,
+    /// A slot has been taken, after none was.
+    busy: Condvar,
+    /// A slot has been left.
+    left: Condvar,
+}
+
+impl Slots {
+    pub(crate) fn new(slots: usize, per_address: usize, deadlines: Deadlines) -> Self {
+        Self {
+            per_address,
+            deadlines,
+            table: Mutex::new(Table {
+                slots: core::iter::repeat_with(|| None).take(slots).collect(),
+                arrivals: VecDeque::with_capacity(slots),
+            }),
+            stopping: AtomicBool::new(false),
+            arrived: Condvar::new(),
+            busy: Condvar::new(),
+            left: Condvar::new(),
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().slots.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a new connection in, at another's cost if need be.
+    ///
+    /// # Errors
+    /// The connection, where everything is being worked on: it is to be turned away.
+    pub(super) fn offer(&self, stream: TcpStream, ip: IpAddr) -> Result<(), TcpStream> {
+        let address = Address::from(ip);
+        let now = Instant::now();
+        let mut table = self.lock();
+        let room = if table.load(|of| of == address) >= self.per_address {
+            table.evict(|of| of == address, now)
+        } else if table.load(|_| true) >= table.slots.len() {
+            table.evict(|_| true, now)
+        } else {
+            true
+        };
+        if !room || self.stopping() {
+            return Err(stream);
+        }
+        table.arrivals.push_back(Arrival {
+            stream,
+            address,
+            at: now,
+        });
+        drop(table);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Waits for a connection for this slot; `None` when no more will come.
+    pub(super) fn take(&self, slot: usize) -> Option<Arc<TcpStream>> {
+        let mut table = self.lock();
+        loop {
+            if let Some(new) = table.arrivals.pop_front() {
+                let stream = Arc::new(new.stream);
+                if self.stopping() {
+                    stream.shutdown(Shutdown::Read).ok();
+                }
+                if table.live().next().is_none() {
+                    self.busy.notify_one();
+                }
+                table.slots[slot] = Some(Live {
+                    stream: Arc::clone(&stream),
+                    address: new.address,
+                    phase: Phase::Fresh,
+                    since: new.at,
+                    deadline: new.at + self.deadlines.reading,
+                    doom: None,
+                });
+                return Some(stream);
+            }
+            if self.stopping() {
+                return None;
+            }
+            table = self
+                .arrived
+                .wait(table)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The connection of this slot begins a phase; gives its deadline.
+    ///
+    /// # Errors
+    /// Why it is ended instead.
+    pub(super) fn enter(&self, slot: usize, phase: Phase) -> Result<Instant, Doom> {
+        let mut table = self.lock();
+        let Some(live) = &mut table.slots[slot] else {
+            return Err(Doom::Late);
+        };
+        if let Some((doom, _)) = live.doom {
+            return Err(doom);
+        }
+        // The time to read a first request runs from the connection's beginning.
+        if (live.phase, phase) != (Phase::Fresh, Phase::Reading) {
+            live.since = Instant::now();
+            live.deadline = live.since + self.deadlines.of(phase);
+        }
+        live.phase = phase;
+        Ok(live.deadline)
+    }
+
+    /// Why the connection of this slot was ended from outside, if it was.
+    pub(super) fn doom(&self, slot: usize) -> Option<Doom> {
+        let table = self.lock();
+        let live = table.slots[slot].as_ref()?;
+        live.doom.map(|(doom, _)| doom)
+    }
+
+    /// The connection of this slot is over.
+    pub(super) fn leave(&self, slot: usize) {
+        let gone = self.lock().slots[slot].take();
+        // Closed outside the lock.
+        drop(gone);
+        self.left.notify_all();
+    }
+
+    /// Whether no further request is to be taken.
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Ends connections past their deadlines, for ever.
+    pub(super) fn reap(&self) -> ! {
+        let mut table = self.lock();
+        loop {
+            if table.live().next().is_none() {
+                table = self
+                    .busy
+                    .wait(table)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            (table, _) = self
+                .busy
+                .wait_timeout(table, TICK)
+                .unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            for live in table.slots.iter_mut().flatten() {
+                match live.doom {
+                    None if now >= live.deadline => live.doom(Doom::Late, now),
+                    Some((_, at)) if now >= at + LAST_WORDS => {
+                        live.stream.shutdown(Shutdown::Both).ok();
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// No more connections: what is idle ends, what has begun is finished.
+    pub(super) fn stop(&self) {
+        let table = self.lock();
+        self.stopping.store(true, Ordering::SeqCst);
+        for live in table.live() {
+            if matches!(live.phase, Phase::Idle | Phase::Fresh) {
+                // What has arrived can still be read, and a request that is complete with
+                // it is answered.
+                live.stream.shutdown(Shutdown::Read).ok();
+            }
+        }
+        drop(table);
+        self.arrived.notify_all();
+    }
+
+    /// Waits until every connection is over; whether that came to pass within `limit`.
+    pub(super) fn drained_within(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        let mut table = self.lock();
+        while !table.arrivals.is_empty() || table.live().next().is_some() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            (table, _) = self
+                .left
+                .wait_timeout(table, left)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        true
+    }
+}

@@ -1,0 +1,364 @@
+//! The log: lines from every thread into a bounded queue, one thread that writes them.
+//! The only file that names `simple_logger`.
+//!
+//! simple_logger prints with a macro that panics where the other end is closed and waits
+//! for ever where it has stalled. Neither may reach an answer, so whoever logs only copies
+//! a line into the queue; where the queue is full the line is counted as lost, and so is
+//! one whose printing failed. The count is reported with the first line that gets through.
+//!
+//! Text that a token brought in goes through [`quoted`] or [`raw`]: one line stays one line.
+
+use core::fmt::{self, Write as _};
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    panic::{self, AssertUnwindSafe},
+    prelude::v1::*,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use simple_logger::SimpleLogger;
+
+/// Most lines that wait to be written. With [`MAX_WAITING_BYTES`], what a stalled console
+/// can cost.
+const MAX_WAITING: usize = 1024;
+/// Most bytes in the lines that wait, together.
+const MAX_WAITING_BYTES: usize = 256 * 1024;
+/// Lines shorter than this keep their buffer for the next one.
+const KEPT_CAPACITY: usize = 1024;
+/// Most buffers kept.
+const KEPT_BUFFERS: usize = 16;
+
+std::thread_local! {
+    /// Whether this thread is the one that writes: its panics are failed prints.
+    static WRITES: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Line {
+    level: Level,
+    target: &'static str,
+    text: String,
+}
+
+#[derive(Default)]
+struct Waiting {
+    lines: VecDeque<Line>,
+    bytes: usize,
+    /// Empty buffers to be used again.
+    spare: Vec<String>,
+    /// Lines that were never printed and not yet reported.
+    lost: u64,
+    /// Whether the writer has a line in hand.
+    printing: bool,
+}
+
+/// What every thread logs into.
+struct Queue {
+    level: LevelFilter,
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
+    emptied: Condvar,
+}
+
+impl Queue {
+    fn new(level: LevelFilter) -> Self {
+        Self {
+            level,
+            waiting: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prints lines for ever.
+    fn write_all(&self, print: impl Fn(&Line)) -> ! {
+        let print = |line: &Line| panic::catch_unwind(AssertUnwindSafe(|| print(line))).is_ok();
+        let mut waiting = self.lock();
+        loop {
+            let Some(mut line) = waiting.lines.pop_front() else {
+                self.emptied.notify_all();
+                waiting = self
+                    .filled
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            waiting.bytes = waiting.bytes.saturating_sub(line.text.len());
+            waiting.printing = true;
+            let lost = core::mem::take(&mut waiting.lost);
+            drop(waiting);
+            let reported = lost == 0
+                || print(&Line {
+                    level: Level::Warn,
+                    target: module_path!(),
+                    text: format!("{lost} log lines were lost"),
+                });
+            let printed = print(&line);
+            waiting = self.lock();
+            waiting.printing = false;
+            if !reported {
+                waiting.lost = waiting.lost.saturating_add(lost);
+            }
+            if !printed {
+                waiting.lost = waiting.lost.saturating_add(1);
+            }
+            if line.text.capacity() <= KEPT_CAPACITY && waiting.spare.len() < KEPT_BUFFERS {
+                line.text.clear();
+                waiting.spare.push(line.text);
+            }
+        }
+    }
+
+    /// Waits until everything is written, or `limit` has passed.
+    fn flush_within(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        let mut waiting = self.lock();
+        while !waiting.lines.is_empty() || waiting.printing {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            (waiting, _) = self
+                .emptied
+                .wait_timeout(waiting, left)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Log for Queue {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let mut text = self.lock().spare.pop().unwrap_or_default();
+        // Writing into a String fails only where a Display does; what it wrote is kept.
+        text.write_fmt(*record.args()).ok();
+        let mut waiting = self.lock();
+        if waiting.lines.len() >= MAX_WAITING || waiting.bytes + text.len() > MAX_WAITING_BYTES {
+            waiting.lost = waiting.lost.saturating_add(1);
+            return;
+        }
+        waiting.bytes += text.len();
+        waiting.lines.push_back(Line {
+            level: record.level(),
+            target: record.module_path_static().unwrap_or(module_path!()),
+            text,
+        });
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
+    fn flush(&self) {
+        self.flush_within(Duration::from_secs(1));
+    }
+}
+
+/// Starts the log at `level`, once; from here on every panic is a logged line.
+///
+/// # Errors
+/// The system's, where it refuses the writer's thread.
+pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
+    let queue = Arc::new(Queue::new(level));
+    let writer = Arc::clone(&queue);
+    thread::Builder::new()
+        .name("log".to_owned())
+        .stack_size(128 * 1024)
+        .spawn(move || {
+            WRITES.set(true);
+            let console = SimpleLogger::new().with_utc_timestamps();
+            writer.write_all(|line| {
+                console.log(
+                    &Record::builder()
+                        .level(line.level)
+                        .target(line.target)
+                        .args(format_args!("{}", line.text))
+                        .build(),
+                );
+            })
+        })?;
+    // The place is enough to find it; the message could quote what a stranger sent.
+    panic::set_hook(Box::new(|info| {
+        if !WRITES.get() {
+            match info.location() {
+                Some(place) => log::error!("panic at {}:{}", place.file(), place.line()),
+                None => log::error!("panic at an unknown place"),
+            }
+        }
+    }));
+    log::set_max_level(level);
+    log::set_boxed_logger(Box::new(Shared(queue))).map_err(std::io::Error::other)
+}
+
+/// Waits until what was logged is written, a second at most.
+pub(crate) fn flush() {
+    log::logger().flush();
+}
+
+struct Shared(Arc<Queue>);
+
+impl Log for Shared {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.0.log(record);
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+/// Text from outside as one quoted word: quotes, backslashes and everything that is not
+/// printed as itself (line ends, escapes, marks that turn the direction of writing) stand
+/// as Rust escapes.
+pub(crate) fn quoted(text: &str) -> impl fmt::Display {
+    fmt::from_fn(move |f| write!(f, "{text:?}"))
+}
+
+/// JSON text from outside as it is, but for what would not be printed as itself. It can
+/// hold spaces and quotes: it goes last on its line.
+pub(crate) fn raw(text: &str) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        for c in text.chars() {
+            match c {
+                '"' | '\'' | '\\' => f.write_char(c)?,
+                _ => write!(f, "{}", c.escape_debug())?,
+            }
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        prelude::v1::*,
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicBool, Ordering},
+            mpsc,
+        },
+        thread,
+        time::Duration,
+    };
+
+    use log::{Level, LevelFilter, Log, Record};
+
+    use super::{MAX_WAITING, Queue, quoted, raw};
+
+    fn say(queue: &Queue, text: &str) {
+        queue.log(
+            &Record::builder()
+                .level(Level::Info)
+                .args(format_args!("{text}"))
+                .build(),
+        );
+    }
+
+    #[test]
+    fn what_a_stalled_console_lost_is_counted_and_reported_when_it_recovers() {
+        let queue = Arc::new(Queue::new(LevelFilter::Info));
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let (stalled, is_stalled) = mpsc::channel();
+        let (recover, recovered) = mpsc::channel::<()>();
+        thread::spawn({
+            let (queue, printed) = (Arc::clone(&queue), Arc::clone(&printed));
+            move || {
+                queue.write_all(|line| {
+                    if line.text == "stall" {
+                        stalled.send(()).unwrap();
+                        recovered.recv().unwrap();
+                    }
+                    printed.lock().unwrap().push(line.text.clone());
+                })
+            }
+        });
+        say(&queue, "stall");
+        is_stalled.recv().unwrap();
+        for n in 0..MAX_WAITING + 7 {
+            say(&queue, &format!("line {n}"));
+        }
+        recover.send(()).unwrap();
+        queue.flush_within(Duration::from_secs(30));
+        let printed = printed.lock().unwrap();
+        assert_eq!(printed.len(), MAX_WAITING + 2);
+        assert_eq!(printed[..3], ["stall", "7 log lines were lost", "line 0"]);
+        assert_eq!(
+            printed[MAX_WAITING + 1],
+            format!("line {}", MAX_WAITING - 1)
+        );
+    }
+
+    #[test]
+    fn a_console_that_panics_costs_its_lines_only() {
+        let queue = Arc::new(Queue::new(LevelFilter::Info));
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let broken = Arc::new(AtomicBool::new(true));
+        thread::spawn({
+            let (queue, printed) = (Arc::clone(&queue), Arc::clone(&printed));
+            let broken = Arc::clone(&broken);
+            move || {
+                queue.write_all(|line| {
+                    assert!(!broken.load(Ordering::SeqCst), "broken pipe");
+                    printed.lock().unwrap().push(line.text.clone());
+                })
+            }
+        });
+        for text in ["lost", "lost too"] {
+            say(&queue, text);
+            queue.flush_within(Duration::from_secs(30));
+        }
+        broken.store(false, Ordering::SeqCst);
+        say(&queue, "works");
+        queue.flush_within(Duration::from_secs(30));
+        assert_eq!(*printed.lock().unwrap(), ["2 log lines were lost", "works"]);
+    }
+
+    #[test]
+    fn long_lines_fill_the_queue_by_their_bytes() {
+        let queue = Queue::new(LevelFilter::Info);
+        let long = "x".repeat(100 * 1024);
+        for _ in 0..5 {
+            say(&queue, &long);
+        }
+        let waiting = queue.lock();
+        assert_eq!((waiting.lines.len(), waiting.lost), (2, 3));
+    }
+
+    #[test]
+    fn a_level_that_is_not_wanted_is_not_queued() {
+        let queue = Queue::new(LevelFilter::Warn);
+        say(&queue, "info");
+        assert!(queue.lock().lines.is_empty());
+    }
+
+    #[test]
+    fn text_from_outside_stays_on_its_line() {
+        for (text, as_word, as_json) in [
+            ("plain", r#""plain""#, "plain"),
+            ("a\nb", r#""a\nb""#, r"a\nb"),
+            ("\u{1b}[2J", r#""\u{1b}[2J""#, r"\u{1b}[2J"),
+            ("\u{202e}txt", r#""\u{202e}txt""#, r"\u{202e}txt"),
+            ("\u{2028}\u{85}", r#""\u{2028}\u{85}""#, r"\u{2028}\u{85}"),
+            (r#"{"a":"b\n"}"#, r#""{\"a\":\"b\\n\"}""#, r#"{"a":"b\n"}"#),
+            ("é", r#""é""#, "é"),
+        ] {
+            assert_eq!(format!("{}", quoted(text)), as_word);
+            assert_eq!(format!("{}", raw(text)), as_json);
+        }
+    }
+}
