@@ -566,10 +566,8 @@ fn the_worker_checks_for_itself() {
         overwrite(&path, &format!("{own}\n{speak}"));
     });
     let page = scene.page();
-    page.wait_for(
-        "document.documentElement.dataset.said && document.documentElement.dataset.storage",
-    )
-    .unwrap();
+    page.wait_for("document.documentElement.dataset.said")
+        .unwrap();
     assert_eq!(
         page.evaluate("document.documentElement.dataset.said")
             .unwrap(),
