@@ -17,9 +17,6 @@ if (!document.documentElement.hasAttribute("data-gateway-extension")) {
    */
   const PATIENCE_MS = 15_000;
 
-  /** After an update the news that it happened can come later than the broken answer. */
-  const SETTLE_MS = 500;
-
   /** @typedef {{ outcome: string, routed?: boolean }} Outcome */
 
   /**
@@ -34,15 +31,21 @@ if (!document.documentElement.hasAttribute("data-gateway-extension")) {
    * @returns {Promise<Outcome>}
    */
   const ask = async (token) => {
+    /** @type {Promise<unknown>} */
+    let answer;
     try {
-      const answer = await chrome.runtime.sendMessage({ token });
-      return typeof answer?.outcome === "string" ? answer : { outcome: "timeout" };
+      answer = chrome.runtime.sendMessage({ token });
     } catch {
-      // The id is gone once the extension was updated or removed under this page; then
-      // only a reload helps. Otherwise the worker died on the way, and the message may
-      // have arrived.
-      await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-      return { outcome: chrome.runtime?.id ? "timeout" : "reload" };
+      // It throws at once where the extension was updated or removed under this page:
+      // nothing was sent, and only a reload helps.
+      return { outcome: "reload" };
+    }
+    try {
+      const { outcome, routed } = /** @type {Outcome} */ (await answer);
+      return routed === undefined ? { outcome } : { outcome, routed };
+    } catch {
+      // The worker died on the way, or gave no answer: the message may have arrived.
+      return { outcome: "timeout" };
     }
   };
 
@@ -87,9 +90,8 @@ if (!document.documentElement.hasAttribute("data-gateway-extension")) {
       // In a task of its own: the page's listener hears this click later than we do, and
       // an instant outcome must not be overwritten by its "Sending…".
       setTimeout(async () => {
-        const { outcome, routed } = await carry(token);
+        const detail = await carry(token);
         busy.delete(element);
-        const detail = typeof routed === "boolean" ? { outcome, routed } : { outcome };
         element.dispatchEvent(new CustomEvent("gateway-outcome", { bubbles: true, detail }));
       }, 0);
     },

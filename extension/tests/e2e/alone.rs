@@ -337,13 +337,15 @@ fn a_page_cut_off_by_an_update_asks_for_a_reload() {
 }
 
 #[test]
-fn an_update_on_the_way_asks_for_a_reload() {
+fn an_update_on_the_way_leaves_it_open_and_then_asks_for_a_reload() {
     let scene = Scene::new(&["token"], |_| Reply::Silence);
     let page = scene.page();
     page.click("#b0").unwrap();
     scene.gateway.await_posts(1);
     scene.browser.load_extension(&scene.copy).unwrap();
-    assert_eq!(told(&page, 1), outcome("reload"));
+    assert_eq!(told(&page, 1), outcome("timeout"));
+    assert_eq!(press(&page, "#b0", 2), outcome("reload"));
+    assert_eq!(scene.gateway.posts().len(), 1);
 }
 
 #[test]

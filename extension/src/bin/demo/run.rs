@@ -55,6 +55,8 @@ enum Event {
 enum End {
     /// Because it was asked to.
     Asked,
+    /// Because this server has ended by itself.
+    Died(&'static str),
     /// Because of this, in words.
     Trouble(String),
 }
@@ -74,22 +76,19 @@ struct Running {
 
 pub(crate) fn main() -> ExitCode {
     match run() {
-        End::Asked => ExitCode::SUCCESS,
-        End::Trouble(trouble) => {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
             say(&mut io::stderr(), &format!("demo: {trouble}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> End {
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
-        Ok(arguments) => arguments,
-        Err(trouble) => return End::Trouble(trouble),
-    };
+fn run() -> Result<(), String> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
     if arguments.help {
         say(&mut io::stdout(), HELP.trim_end());
-        return End::Asked;
+        return Ok(());
     }
     let mut running = Running {
         browser: None,
@@ -100,10 +99,30 @@ fn run() -> End {
         Ok(events) => wait(&events),
         Err(end) => end,
     };
-    match (stop(running, &end), end) {
-        (Err(trouble), End::Asked) => End::Trouble(trouble),
-        (Err(more), End::Trouble(trouble)) => End::Trouble(format!("{trouble}; {more}")),
-        (Ok(()), end) => end,
+    let statuses = stop(running);
+    match end {
+        End::Asked => {
+            say(&mut io::stdout(), "demo: everything has ended");
+            let troubles: Vec<String> = statuses
+                .iter()
+                .filter(|(_, status)| status != "exit status: 0")
+                .map(|(name, status)| format!("{name} ended with {status}"))
+                .collect();
+            match &troubles[..] {
+                [] => Ok(()),
+                troubles => Err(troubles.join("; ")),
+            }
+        }
+        End::Died(name) => {
+            let mut statuses = statuses.into_iter().filter(|(n, _)| *n == name);
+            let status = statuses
+                .next()
+                .map_or_else(String::new, |(_, status)| status);
+            Err(format!(
+                "{name} has ended ({status}), its last lines are above; everything else was ended"
+            ))
+        }
+        End::Trouble(trouble) => Err(trouble),
     }
 }
 
@@ -116,7 +135,12 @@ fn start(arguments: &Arguments, running: &mut Running) -> Result<Receiver<Event>
     let gateway = workspace::build(&cargo, "gateway-min", "gateway-min")?;
     let manage = workspace::build(&cargo, "manage-rocket", "manage-rocket")?;
 
-    let state = state_folder(&gateway)?;
+    let state = state_folder(arguments.state.as_deref(), &gateway)?;
+    if arguments.fresh {
+        for file in ["manage.db", "manage.db-wal", "manage.db-shm"] {
+            absent(&state.join(file), |file| fs::remove_file(file))?;
+        }
+    }
     make_keys(&manage, &state)?;
     let (extension, id) = prepare_extension(&settings, &state)?;
 
@@ -161,38 +185,29 @@ fn start(arguments: &Arguments, running: &mut Running) -> Result<Receiver<Event>
 
 fn wait(events: &Receiver<Event>) -> End {
     match events.recv() {
-        Ok(Event::Ended(name)) => {
-            End::Trouble(format!("{name} has ended; its last lines are above"))
-        }
+        Ok(Event::Ended(name)) => End::Died(name),
         Ok(Event::Asked) | Err(_) => End::Asked,
     }
 }
 
-/// Ends everything, whatever fails.
-fn stop(running: Running, end: &End) -> Result<(), String> {
+/// Ends everything, whatever fails, and tells how each server ended.
+fn stop(running: Running) -> Vec<(&'static str, String)> {
     let Running {
         browser,
         servers,
         watchdog,
     } = running;
     drop(browser);
-    let mut troubles = Vec::new();
-    for (name, service) in servers {
-        match service.stop(STOP_PATIENCE) {
-            Ok(status) if status.success() => {}
-            Ok(status) => troubles.push(format!("{name} ended with {status}")),
-            Err(error) => troubles.push(format!("{name} could not be ended: {error}")),
-        }
-    }
+    let ended = |service: Service| match service.stop(STOP_PATIENCE) {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let statuses = servers
+        .into_iter()
+        .map(|(name, service)| (name, ended(service)))
+        .collect();
     drop(watchdog);
-    if matches!(end, End::Asked) {
-        say(&mut io::stdout(), "demo: everything has ended");
-    }
-    if troubles.is_empty() {
-        Ok(())
-    } else {
-        Err(troubles.join("; "))
-    }
+    statuses
 }
 
 /// Names the first address that is taken, and the setting that changes it.
@@ -222,16 +237,20 @@ fn check_free(places: &[Place]) -> Result<(), String> {
     Ok(())
 }
 
-/// `demo` beside cargo's folder of built binaries; nobody else may look into it.
-fn state_folder(binary: &Path) -> Result<PathBuf, String> {
+/// The folder of keys and database, `demo` beside cargo's folder of built binaries unless
+/// another was named; nobody else may look into it. Absolute, because the servers are told.
+fn state_folder(named: Option<&str>, binary: &Path) -> Result<PathBuf, String> {
     let built = binary.parent().and_then(Path::parent);
-    let state = built.unwrap_or_else(|| Path::new("target")).join("demo");
+    let state = match named {
+        Some(folder) => PathBuf::from(folder),
+        None => built.unwrap_or_else(|| Path::new("target")).join("demo"),
+    };
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&state)
-        .map_err(|error| format!("{}: {error}", state.display()))?;
-    Ok(state)
+        .and_then(|()| state.canonicalize())
+        .map_err(|error| format!("{}: {error}", state.display()))
 }
 
 fn make_keys(manage: &Path, state: &Path) -> Result<(), String> {
@@ -262,7 +281,7 @@ fn prepare_extension(settings: &Settings, state: &Path) -> Result<(PathBuf, Stri
         return Ok((shipped, id));
     }
     let copy = state.join("extension");
-    remove(&copy)?;
+    absent(&copy, |folder| fs::remove_dir_all(folder))?;
     let gateway = GatewayUrl::parse(&settings.gateway_url()).map_err(|error| error.to_string())?;
     let asked = Stamp {
         manage: vec![settings.public.clone()],
@@ -337,10 +356,7 @@ fn await_answer(
         }
         match events.recv_timeout(PACE) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(Event::Ended(name)) => {
-                let trouble = format!("{name} ended before it answered; its last lines are above");
-                return Err(End::Trouble(trouble));
-            }
+            Ok(Event::Ended(name)) => return Err(End::Died(name)),
             Ok(Event::Asked) | Err(RecvTimeoutError::Disconnected) => return Err(End::Asked),
         }
     }
@@ -383,7 +399,7 @@ fn open(
         )?,
     };
     let profile = state.join("profile");
-    remove(&profile)?;
+    absent(&profile, |folder| fs::remove_dir_all(folder))?;
     let browser = Browser::launch(&Launch {
         program: &program,
         profile: &profile,
@@ -407,10 +423,11 @@ fn installed() -> Option<PathBuf> {
     browser::find(&path, &applications)
 }
 
-fn remove(folder: &Path) -> Result<(), String> {
-    match fs::remove_dir_all(folder) {
+/// Removes something; that it is not there is as good.
+fn absent(path: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> Result<(), String> {
+    match remove(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(format!("{}: {error}", folder.display()))
+            Err(format!("{}: {error}", path.display()))
         }
         _ => Ok(()),
     }

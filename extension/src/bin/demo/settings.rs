@@ -8,16 +8,18 @@ use extension::stamp::{DEFAULT_GATEWAY, Origin};
 /// What `--help` says.
 pub(crate) const HELP: &str = "\
 Starts the whole product on this machine: a gateway, manage with made-up clinics, and,
-if asked to, a browser with the extension. Keys and database are made on first use in
-target/demo; delete that folder to start afresh. Ctrl-C ends everything.
+if asked to, a browser with the extension. Keys and database are made on first use.
+Ctrl-C ends everything.
 
-  cargo demo [--open] [--browser PROGRAM]
+  cargo demo [--open] [--browser PROGRAM] [--fresh] [--state FOLDER]
 
   --open              also starts an installed browser with the extension loaded: Chromium,
                       Chrome for Testing, Brave, Edge or Vivaldi, with an empty profile.
                       Google Chrome is not started: from version 137 it ignores extensions
                       named on its command line. Load it there by hand, as printed.
   --browser PROGRAM   the browser that is started; implies --open
+  --fresh             begins with a new database: clinics of today, nothing sent yet
+  --state FOLDER      where keys and database are (target/demo)
 
 Environment:
   GATEWAY_LISTEN      where the gateway listens (127.0.0.1:9090)
@@ -25,7 +27,7 @@ Environment:
   ROCKET_PORT         … and on which port (8080)
   MANAGE_PUBLIC_URL   how the browser reaches manage (http://localhost:<ROCKET_PORT>)
 Where these differ from the shipped extension's addresses, a copy of the extension for
-them is made in target/demo/extension. Every other setting of the two servers is passed on.
+them is made in the state folder. Every other setting of the two servers is passed on.
 
 Linux and macOS. On Windows nothing of this was run; what should work there is `cargo demo`
 inside WSL 2 with the browser on the Windows side, loading the extension by hand.
@@ -37,6 +39,8 @@ pub(crate) struct Arguments {
     pub(crate) help: bool,
     pub(crate) open: bool,
     pub(crate) browser: Option<String>,
+    pub(crate) fresh: bool,
+    pub(crate) state: Option<String>,
 }
 
 impl Arguments {
@@ -47,6 +51,8 @@ impl Arguments {
             match name.as_str() {
                 "--help" | "-h" => asked.help = true,
                 "--open" => asked.open = true,
+                "--fresh" => asked.fresh = true,
+                "--state" => asked.state = Some(arguments.next().ok_or("--state needs a folder")?),
                 "--browser" => {
                     let program = arguments.next().ok_or("--browser needs a program")?;
                     asked.browser = Some(program);
@@ -297,6 +303,13 @@ mod tests {
         assert_eq!(parse(&[]), Ok(Arguments::default()));
         assert!(parse(&["--help"]).unwrap().help);
         assert!(parse(&["--open"]).unwrap().open);
+        assert!(parse(&["--fresh"]).unwrap().fresh);
+        let state = parse(&["--state", "/s"]).unwrap().state;
+        assert_eq!(state.as_deref(), Some("/s"));
+        assert_eq!(
+            parse(&["--state"]),
+            Err("--state needs a folder".to_owned())
+        );
         let browser = parse(&["--browser", "/b"]).unwrap();
         assert!(browser.open);
         assert_eq!(browser.browser.as_deref(), Some("/b"));
