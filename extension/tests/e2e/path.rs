@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const GATEWAY_ID: &str = "screening-gateway";
 
 /// The two programs, built once for all tests.
-fn programs() -> &'static (PathBuf, PathBuf) {
+pub(crate) fn programs() -> &'static (PathBuf, PathBuf) {
     static PROGRAMS: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let build = |name| workspace::build(OsStr::new(env!("CARGO")), name, name).unwrap();

@@ -152,6 +152,10 @@ fn start(arguments: &Arguments, running: &mut Running) -> Result<Receiver<Event>
     ] {
         let service = Service::start(command, &listener(name, &sender))
             .map_err(|error| format!("{name} could not be started: {error}"))?;
+        say(
+            &mut io::stdout(),
+            &format!("demo: started {name}, process {}", service.id()),
+        );
         running.servers.push((name, service));
         let ids: Vec<u32> = running.servers.iter().map(|(_, s)| s.id()).collect();
         let watchdog = Watchdog::over(&ids);
