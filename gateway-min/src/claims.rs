@@ -12,6 +12,9 @@ pub const ALG_EDDSA: &str = "EdDSA";
 /// The fully specified name (RFC 9864), understood but not written.
 pub const ALG_ED25519: &str = "Ed25519";
 
+/// `alg` of bypass tokens (RFC 7518 section 3.2), never of messages.
+pub const ALG_HS256: &str = "HS256";
+
 /// The one message schema of this version.
 pub const SCHEMA_VERSION: i64 = 1;
 

@@ -165,7 +165,8 @@ pub enum Reject {
     HeaderTooLong,
     /// The signature is not canonical base64url without padding.
     SignatureEncoding,
-    /// The signature does not decode to [`limits::SIGNATURE_LEN`] bytes.
+    /// The signature does not decode to as many bytes as the key's algorithm makes:
+    /// [`limits::SIGNATURE_LEN`], or [`limits::MAC_LEN`] of a bypass token.
     SignatureLength,
     /// A JSON text that this gateway does not read.
     Json {
@@ -331,7 +332,7 @@ codes! {
     Self::HeaderEncoding => "header_encoding", "the header is not canonical base64url";
     Self::HeaderTooLong => "header_too_long", "the header is too long";
     Self::SignatureEncoding => "signature_encoding", "the signature is not canonical base64url";
-    Self::SignatureLength => "signature_length", "the signature is not 64 bytes";
+    Self::SignatureLength => "signature_length", "the signature is of another length";
     Self::Json { fault: JsonFault::NotObject, .. } => "json_not_object", "not a JSON object";
     Self::Json { fault: JsonFault::ByteOrderMark, .. } => "json_bom", "JSON with a byte-order mark";
     Self::Json { fault: JsonFault::Utf8, .. } => "json_utf8", "JSON that is not UTF-8";

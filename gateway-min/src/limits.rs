@@ -16,6 +16,12 @@ pub const MAX_CLAIMS: usize = 5120;
 /// An Ed25519 signature (RFC 8032 section 5.1.6).
 pub const SIGNATURE_LEN: usize = 64;
 
+/// The MAC of HS256 (RFC 7518 section 3.2).
+pub const MAC_LEN: usize = 32;
+
+/// Shortest secret of bypass tokens: as long as the MAC (RFC 7518 section 3.2).
+pub const MIN_SECRET: usize = MAC_LEN;
+
 /// An Ed25519 public key (RFC 8032 section 5.1.5).
 pub const PUBLIC_KEY_LEN: usize = 32;
 

@@ -19,19 +19,21 @@ pub struct Policy<'a> {
 /// The times of a claims set.
 #[derive(Clone, Copy)]
 pub(crate) struct Times {
-    pub(crate) exp: UnixTime,
+    pub(crate) exp: Option<UnixTime>,
     pub(crate) nbf: Option<UnixTime>,
     pub(crate) iat: Option<UnixTime>,
 }
 
-impl Policy<'_> {
-    /// Judges the times in the order life runs: begun, not ended, not too long.
-    pub(crate) fn judge_times(&self, times: Times, now: UnixTime) -> Result<(), Reject> {
-        let Times { exp, nbf, iat } = times;
-        if nbf.is_some_and(|nbf| exp <= nbf) || iat.is_some_and(|iat| exp <= iat) {
+impl Times {
+    /// Judges the times in the order life runs: it has a length, has begun, has not ended.
+    pub(crate) fn judge(self, leeway_secs: u32, now: UnixTime) -> Result<(), Reject> {
+        let Self { exp, nbf, iat } = self;
+        let ends_by =
+            |start: Option<UnixTime>| exp.zip(start).is_some_and(|(exp, start)| exp <= start);
+        if ends_by(nbf) || ends_by(iat) {
             return Err(Reject::LifetimeEmpty);
         }
-        let horizon = now.plus(self.leeway_secs);
+        let horizon = now.plus(leeway_secs);
         if let Some(nbf) = nbf
             && nbf > horizon
         {
@@ -42,10 +44,21 @@ impl Policy<'_> {
         {
             return Err(Reject::IssuedInFuture { iat, now });
         }
-        if now >= exp.plus(self.leeway_secs) {
+        if let Some(exp) = exp
+            && now >= exp.plus(leeway_secs)
+        {
             return Err(Reject::Expired { exp, now });
         }
-        let secs = exp.since(iat.unwrap_or(now));
+        Ok(())
+    }
+}
+
+impl Policy<'_> {
+    pub(crate) fn judge_times(&self, times: Times, now: UnixTime) -> Result<(), Reject> {
+        times.judge(self.leeway_secs, now)?;
+        let secs = times
+            .exp
+            .map_or(i64::MAX, |exp| exp.since(times.iat.unwrap_or(now)));
         if secs > i64::from(self.max_lifetime_secs) {
             return Err(Reject::LifetimeTooLong {
                 secs,
@@ -175,7 +188,7 @@ mod tests {
         ];
         for (name, exp, nbf, iat, expected) in rows {
             let times = Times {
-                exp: at(exp),
+                exp: Some(at(exp)),
                 nbf: nbf.map(at),
                 iat: iat.map(at),
             };

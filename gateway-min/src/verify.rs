@@ -5,49 +5,25 @@
 //! what was accepted ([`Replay`](crate::Replay)) comes after, because it belongs to the
 //! caller. Nothing of the claims is decoded before the signature holds.
 
-use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    b64::{self, Fault},
-    claims::{
-        ALG_ED25519, ALG_EDDSA, ActionType, SCHEMA_VERSION, TYP_JWT, TYP_MESSAGE, header, name,
-    },
+    claims::{ALG_ED25519, ALG_EDDSA, ActionType, SCHEMA_VERSION, TYP_JWT, TYP_MESSAGE, name},
     compact::Compact,
-    error::{Part, Reject},
-    json::{self, Members, Room, Text, Value},
+    ed25519::Prepared,
+    error::Reject,
+    fields::{self, Claims, Purpose, Scratch},
+    json::Room,
     key::KeySet,
-    limits::{MAX_CLAIMS, MAX_HEADER, MAX_JTI, MAX_KID, MAX_TEXT, SIGNATURE_LEN},
-    policy::{Policy, Times},
+    limits::{MAX_JTI, MAX_TEXT},
+    policy::Policy,
     time::UnixTime,
 };
 
-/// Memory that a caller lends for one judgement, about 11 KB: the decoded header and
-/// claims, and the strings among them that are written with escapes. One for each thread
-/// that judges; nothing in it outlives the [`Verified`] that borrows it.
-pub struct Scratch {
-    header: [u8; MAX_HEADER],
-    claims: [u8; MAX_CLAIMS],
-    text: [u8; MAX_HEADER + MAX_CLAIMS],
-}
-
-impl Scratch {
-    /// Memory that has judged nothing yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            header: [0; MAX_HEADER],
-            claims: [0; MAX_CLAIMS],
-            text: [0; MAX_HEADER + MAX_CLAIMS],
-        }
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+const MESSAGE: Purpose = Purpose {
+    algs: &[ALG_EDDSA, ALG_ED25519],
+    typs: &[TYP_MESSAGE, TYP_JWT],
+};
 
 /// Names a message in the memory of what was accepted: the first 16 bytes of SHA-256
 /// over issuer and `jti`.
@@ -182,34 +158,14 @@ pub fn verify<'a, const N: usize>(
     let compact = Compact::split(token)?;
     let mut room = Room::new(&mut scratch.text);
 
-    let decoded =
-        b64::decode(compact.header, &mut scratch.header).map_err(|fault| match fault {
-            Fault::TooLong => Reject::HeaderTooLong,
-            Fault::NotCanonical => Reject::HeaderEncoding,
-        })?;
-    let kid = judge_header(decoded, &mut room)?;
+    let kid = MESSAGE.judge_header(compact.header, &mut scratch.header, &mut room)?;
     let (kid, key) = keys.find(kid)?;
 
     judge_signature(key, compact.signed, compact.signature)?;
 
-    let decoded =
-        b64::decode(compact.claims, &mut scratch.claims).map_err(|fault| match fault {
-            Fault::TooLong => Reject::ClaimsTooLong,
-            Fault::NotCanonical => Reject::ClaimsEncoding,
-        })?;
-    let mut claims = Claims {
-        members: json::scan(decoded, Part::Claims)?,
-        room,
-    };
-
-    let exp = claims
-        .time(name::EXP)?
-        .ok_or(Reject::ClaimMissing { claim: name::EXP })?;
-    let times = Times {
-        exp,
-        nbf: claims.time(name::NBF)?,
-        iat: claims.time(name::IAT)?,
-    };
+    let mut claims = Claims::open(compact.claims, &mut scratch.claims, room)?;
+    let times = claims.times()?;
+    let exp = times.exp.ok_or(Reject::ClaimMissing { claim: name::EXP })?;
     let jti = claims
         .identifier(name::JTI, MAX_JTI)?
         .ok_or(Reject::ClaimMissing { claim: name::JTI })?;
@@ -255,141 +211,12 @@ pub fn verify<'a, const N: usize>(
     })
 }
 
-/// The header's rules (RFC 7515 section 4.1); returns its `kid`.
-fn judge_header<'a>(decoded: &'a [u8], room: &mut Room<'a>) -> Result<Option<&'a str>, Reject> {
-    let members = json::scan(decoded, Part::Header)?;
-    let text = |member: &'static str| match members.get(member).map(Value::text) {
-        None => Ok(None),
-        Some(Some(text)) => Ok(Some(text)),
-        Some(None) => Err(Reject::HeaderType { member }),
-    };
-    if members.get(header::CRIT).is_some() {
-        return Err(Reject::UnsupportedCrit);
-    }
-    let known = |text: Option<Text<'_>>, names: [&str; 2]| {
-        text.map(|text| names.iter().any(|name| text.is(name)))
-    };
-    if known(text(header::ALG)?, [ALG_EDDSA, ALG_ED25519]) != Some(true) {
-        return Err(Reject::UnsupportedAlg);
-    }
-    if known(text(header::TYP)?, [TYP_MESSAGE, TYP_JWT]) == Some(false) {
-        return Err(Reject::UnsupportedTyp);
-    }
-    let Some(kid) = text(header::KID)? else {
-        return Ok(None);
-    };
-    let kid = kid.decode(room).ok_or(Reject::KidLength)?;
-    if kid.is_empty() || kid.len() > MAX_KID {
-        Err(Reject::KidLength)
+/// The signature's encoding and length, then the signature.
+fn judge_signature(key: &Prepared, signed: &[u8], signature: &[u8]) -> Result<(), Reject> {
+    if key.holds(signed, &fields::signature(signature)?) {
+        Ok(())
     } else {
-        Ok(Some(kid))
-    }
-}
-
-/// RFC 8032 section 5.1.7 without its leniencies: S < L, and neither the key nor R of
-/// small order, as `verify_strict` has it.
-fn judge_signature(key: &VerifyingKey, signed: &[u8], signature: &[u8]) -> Result<(), Reject> {
-    let mut bytes = [0; SIGNATURE_LEN];
-    let decoded = b64::decode(signature, &mut bytes).map_err(|fault| match fault {
-        Fault::TooLong => Reject::SignatureLength,
-        Fault::NotCanonical => Reject::SignatureEncoding,
-    })?;
-    if decoded.len() != SIGNATURE_LEN {
-        return Err(Reject::SignatureLength);
-    }
-    key.verify_strict(signed, &Signature::from_bytes(&bytes))
-        .map_err(|_forged| Reject::BadSignature)
-}
-
-/// Claims of a signature that held, read by name and type.
-struct Claims<'a> {
-    members: Members<'a>,
-    room: Room<'a>,
-}
-
-impl<'a> Claims<'a> {
-    fn int(&self, claim: &'static str) -> Result<Option<i64>, Reject> {
-        let Some(value) = self.members.get(claim) else {
-            return Ok(None);
-        };
-        value.int().ok_or(Reject::ClaimType { claim }).map(Some)
-    }
-
-    fn time(&self, claim: &'static str) -> Result<Option<UnixTime>, Reject> {
-        Ok(self.int(claim)?.map(UnixTime::from_secs))
-    }
-
-    fn text(&mut self, claim: &'static str, max: usize) -> Result<Option<&'a str>, Reject> {
-        let Some(value) = self.members.get(claim) else {
-            return Ok(None);
-        };
-        let text = value.text().ok_or(Reject::ClaimType { claim })?;
-        self.bounded(text, claim, max).map(Some)
-    }
-
-    fn bounded(
-        &mut self,
-        text: Text<'a>,
-        claim: &'static str,
-        max: usize,
-    ) -> Result<&'a str, Reject> {
-        let text = text.decode(&mut self.room).ok_or(Reject::ClaimLength {
-            claim,
-            len: MAX_CLAIMS,
-        })?;
-        if text.len() > max {
-            Err(Reject::ClaimLength {
-                claim,
-                len: text.len(),
-            })
-        } else {
-            Ok(text)
-        }
-    }
-
-    /// A text that other systems use as a key: never empty, no control characters.
-    fn identifier(&mut self, claim: &'static str, max: usize) -> Result<Option<&'a str>, Reject> {
-        match self.text(claim, max)? {
-            Some("") => Err(Reject::ClaimLength { claim, len: 0 }),
-            Some(text) if text.chars().any(char::is_control) => {
-                Err(Reject::ClaimCharacters { claim })
-            }
-            text => Ok(text),
-        }
-    }
-
-    fn object(&self, claim: &'static str) -> Result<Option<&'a str>, Reject> {
-        let Some(value) = self.members.get(claim) else {
-            return Ok(None);
-        };
-        value.object().ok_or(Reject::ClaimType { claim }).map(Some)
-    }
-
-    fn actor(&mut self) -> Result<Option<&'a str>, Reject> {
-        let wrong = Reject::ClaimType { claim: name::ACT };
-        let Some(value) = self.members.get(name::ACT) else {
-            return Ok(None);
-        };
-        let members = value.members(Part::Claims).ok_or(wrong)??;
-        let sub = members.get(name::SUB).and_then(Value::text).ok_or(wrong)?;
-        self.bounded(sub, name::ACT, MAX_TEXT).map(Some)
-    }
-
-    /// Whether `aud` names `audience` (RFC 7519 section 4.1.3).
-    fn names_audience(&self, audience: &str) -> Result<bool, Reject> {
-        let wrong = Reject::ClaimType { claim: name::AUD };
-        let Some(value) = self.members.get(name::AUD) else {
-            return Ok(false);
-        };
-        if let Some(text) = value.text() {
-            return Ok(text.is(audience));
-        }
-        let elements = value.elements(Part::Claims).ok_or(wrong)??;
-        let mut named = false;
-        for element in elements.values() {
-            named |= element.text().ok_or(wrong)?.is(audience);
-        }
-        Ok(named)
+        Err(Reject::BadSignature)
     }
 }
 

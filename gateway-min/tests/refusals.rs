@@ -7,11 +7,15 @@ mod signer;
 
 use std::collections::BTreeSet;
 
+use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use gateway_min::{
     JsonFault, KeyError, KeySet, Part, Policy, Reject, Replay, Reservation, Scratch, Slot, Stage,
     UnixTime, claims, limits, slots_for, verify,
 };
 use signer::{KID, PUBLIC_JWK, b64, key, sign, sign_encoded};
+
+#[global_allocator]
+static ALLOCATOR: AllocDisabler = AllocDisabler;
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 const POLICY: Policy<'_> = Policy {
@@ -656,10 +660,10 @@ fn without_a_kid_only_a_single_key_is_meant() {
     assert_eq!(verdict, Err(Reject::KidRequired));
 }
 
-#[test]
-fn what_other_signers_write_is_understood() {
+/// What libraries other than manage's write, within the rules.
+fn accepted() -> Vec<(&'static str, String)> {
     let kid = KID;
-    for (name, token) in [
+    vec![
         ("alg Ed25519", header_of(r#"{"alg":"Ed25519"}"#)),
         ("typ JWT", header_of(r#"{"typ":"JWT","alg":"EdDSA"}"#)),
         (
@@ -693,7 +697,12 @@ fn what_other_signers_write_is_understood() {
             "jti of 128 bytes",
             claims_of(&format!(r#""jti":"{}""#, "j".repeat(128))),
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_other_signers_write_is_understood() {
+    for (name, token) in accepted() {
         assert_eq!(judge(&token), Ok(()), "{name}");
     }
 }
@@ -1035,4 +1044,39 @@ fn spki_pem(point: &[u8; 32]) -> String {
 fn pem_base64(der: &[u8]) -> String {
     use base64ct::Encoding;
     base64ct::Base64::encode_string(der)
+}
+
+/// Aborts where anything is allocated or freed.
+#[test]
+fn no_verdict_allocates() {
+    let rows = rows()
+        .into_iter()
+        .map(|(name, token, _)| (name, token))
+        .chain(accepted());
+    let (keys, mut scratch) = (Box::new(keys()), Box::new(Scratch::new()));
+    let mut replay = Replay::new(vec![Slot::EMPTY; slots_for(8)]);
+    let mut accepted = 0;
+    for (name, token) in rows {
+        let verdict = assert_no_alloc(|| {
+            let message = verify(token.as_bytes(), &keys, &POLICY, NOW, &mut scratch)?;
+            match replay.reserve(&message, NOW, POLICY.leeway_secs)? {
+                Reservation::New(ticket) if message.subject().is_some() => replay.release(ticket),
+                Reservation::New(ticket) => replay.commit(ticket),
+                Reservation::Duplicate | Reservation::Busy => {}
+            }
+            Ok::<(), Reject>(())
+        });
+        match verdict {
+            // Most rows share one `jti`, so some of the good ones are conflicts by now.
+            Ok(()) | Err(Reject::JtiConflict) => accepted += 1,
+            Err(reject) => assert_ne!(reject, Reject::Internal, "{name}"),
+        }
+    }
+    assert_eq!(accepted, self::accepted().len());
+    let pem = spki_pem(&key().verifying_key().to_bytes());
+    let mut set = Box::new(KeySet::<4>::new());
+    assert_no_alloc(|| {
+        assert!(set.add(pem.as_bytes()).is_ok());
+        assert_eq!(set.add(PUBLIC_JWK.as_bytes()), Err(KeyError::Duplicate));
+    });
 }

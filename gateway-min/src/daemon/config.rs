@@ -60,6 +60,9 @@ const SETTINGS: [Setting; 15] = [
     Setting { name: "GATEWAY_LOG_CONTENT", value: "0|1", default: "0", meaning: "prints the content of messages, which is about patients" },
 ];
 
+/// The default share of an address, where there are as many slots.
+const PER_ADDRESS: u32 = 32;
+
 /// Settings of capabilities that are planned and not built: naming one must not look as if
 /// it had an effect.
 const LATER: [&str; 25] = [
@@ -219,7 +222,7 @@ impl Judge {
         let replay_capacity =
             self.value("GATEWAY_REPLAY_CAPACITY", |text| number(text, 1, 262_144));
         let slots = self.value("GATEWAY_SLOTS", |text| number(text, 2, 1024));
-        let per_address = self.value("GATEWAY_PER_ADDRESS", |text| number(text, 1, 1024));
+        let per_address = self.per_address(slots);
         let log = self.value("GATEWAY_LOG", level);
         let log_content = self.value("GATEWAY_LOG_CONTENT", switch);
 
@@ -231,17 +234,6 @@ impl Judge {
                  set GATEWAY_ALLOW_PLAIN_HTTP=1 to accept that messages and answers travel unprotected"
             ));
         }
-        let per_address = match (slots, per_address) {
-            (Some(slots), Some(per_address)) if per_address > slots => {
-                if self.given.contains_key("GATEWAY_PER_ADDRESS") {
-                    self.problems.push(format!(
-                        "GATEWAY_PER_ADDRESS: {per_address} is more than the {slots} of GATEWAY_SLOTS"
-                    ));
-                }
-                Some(slots)
-            }
-            (_, per_address) => per_address,
-        };
         for (name, missing) in [
             ("GATEWAY_ID", id.is_none()),
             ("JWT_PUBLIC_KEY", keys.is_none()),
@@ -306,6 +298,21 @@ impl Judge {
                 None
             }
         }
+    }
+
+    /// An address's share: never more than there is.
+    fn per_address(&mut self, slots: Option<u32>) -> Option<u32> {
+        const NAME: &str = "GATEWAY_PER_ADDRESS";
+        let slots = slots?;
+        if self.given.contains_key(NAME) {
+            return self.value(NAME, |text| match number(text, 1, 1024)? {
+                share if share > slots => Err(format!("more than the {slots} of GATEWAY_SLOTS")),
+                share => Ok(share),
+            });
+        }
+        let share = PER_ADDRESS.min(slots);
+        self.told.push(format!("{NAME}={share} (default)"));
+        Some(share)
     }
 
     /// The keys under either of their names.

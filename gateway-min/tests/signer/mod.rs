@@ -1,3 +1,5 @@
+#![allow(dead_code, reason = "each test uses a part")]
+
 //! A signer for tests: the key of RFC 8037 appendix A, and tokens of any shape.
 
 #![expect(clippy::unwrap_used, reason = "a broken test signer fails its test")]

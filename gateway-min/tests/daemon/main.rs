@@ -1,0 +1,21 @@
+//! The gateway's binary on a free port of the loopback, with a folder of its own, asked
+//! over real connections. One file for each flow.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper that fails fails its test"
+)]
+
+mod access;
+mod bad_input;
+mod configuration;
+mod documents;
+mod logging;
+mod outcomes;
+#[path = "../signer/mod.rs"]
+mod signer;
+mod stopping;
+mod support;
+mod transport;
+mod verdicts;
