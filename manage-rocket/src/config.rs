@@ -362,7 +362,13 @@ mod tests {
     #[test]
     fn each_wrong_setting_is_named() {
         use Build::{Debug, Release};
-        let rows: &[(&str, &[(&str, &str)], Build, &str)] = &[
+        type Row = (
+            &'static str,
+            &'static [(&'static str, &'static str)],
+            Build,
+            &'static str,
+        );
+        let rows: &[Row] = &[
             (
                 "no key",
                 &[MOCK],

@@ -52,7 +52,7 @@ impl<'r> Responder<'r, 'static> for Failure {
             Self::NotFound => Err(Status::NotFound),
             Self::Forbidden => Err(Status::Forbidden),
             Self::Database(_) | Self::Randomness | Self::Template(_) => {
-                log::error!("{self}");
+                log::error!(target: crate::logger::TARGET, "{self}");
                 Err(Status::InternalServerError)
             }
         }

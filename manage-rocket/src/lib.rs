@@ -56,7 +56,7 @@ pub async fn rocket(config: Config, server: Figment) -> Result<Rocket<Build>, St
     if config.demonstration {
         let filled = db.fill_with_demonstration(config.clock.now()).await;
         if filled.map_err(StartError)? {
-            log::info!("the database was empty and now holds demonstration clinics");
+            log::info!(target: logger::TARGET, "the database was empty and now holds demonstration clinics");
         }
     }
     let app = app::App {

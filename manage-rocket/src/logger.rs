@@ -2,8 +2,9 @@
 //! so that neither a closed nor a stalled reader can stop a request. Lines that find the
 //! queue full are counted, and the count is written when there is room again.
 //!
-//! Rocket's own records are left out: they name the address of every request and quote bad
-//! form values. [`Requests`] writes one line a request instead, with the route's pattern
+//! Only records of our own target, [`TARGET`], are written. Rocket's are left out, and
+//! those that its macros write in our modules' names: they name the address of every
+//! request and quote bad form values. [`Requests`] writes one line a request instead, with the route's pattern
 //! and no address. Installed before Rocket, which then keeps it: Rocket's own logger panics
 //! when its output is closed.
 
@@ -23,6 +24,9 @@ use rocket::{
     fairing::{Fairing, Info, Kind},
 };
 
+/// The target of records that are written.
+pub const TARGET: &str = "manage";
+
 /// Lines that may wait.
 const QUEUE: usize = 1024;
 
@@ -39,17 +43,9 @@ struct Logger {
 /// Lines that found the queue full since the last one that did not.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// Whether a record is ours to write. Rocket's and hyper's are not, see the module's text.
-fn is_ours(metadata: &Metadata<'_>) -> bool {
-    let target = metadata.target();
-    !["rocket", "_", "hyper", "sqlx"]
-        .iter()
-        .any(|foreign| target.starts_with(foreign))
-}
-
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        is_ours(metadata)
+        metadata.target() == TARGET
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -120,7 +116,7 @@ impl Fairing for Requests {
     async fn on_liftoff(&self, rocket: &rocket::Rocket<rocket::Orbit>) {
         let config = rocket.config();
         let (address, port) = (config.address, config.port);
-        log::info!(
+        log::info!(target: TARGET,
             "listening on http://{}",
             std::net::SocketAddr::new(address, port)
         );
@@ -135,7 +131,7 @@ impl Fairing for Requests {
         let route = request
             .route()
             .map_or_else(|| "-".to_owned(), |r| r.uri.to_string());
-        log::info!(
+        log::info!(target: TARGET,
             "{} {route} {} {} ms",
             request.method(),
             response.status().code,

@@ -36,11 +36,17 @@ fn print(text: &str) {
     io::stdout().write_all(text.as_bytes()).ok();
 }
 
+/// A setting of Rocket's that is wrong, by the name it has in the environment.
+fn rockets_setting(error: &::rocket::figment::Error) -> Failure {
+    let name = error.path.join("_").to_uppercase();
+    Failure(CONFIG, format!("ROCKET_{name} is wrong: {}", error.kind))
+}
+
 async fn serve() -> Result<(), Failure> {
     let config = Config::from_vars(std::env::vars_os(), Build::this())
         .map_err(|error| failure(CONFIG)(&error))?;
     logger::install();
-    log::info!(
+    log::info!(target: logger::TARGET,
         "manage-rocket {}: {} on {:?}, key {}",
         env!("CARGO_PKG_VERSION"),
         config.public_url.origin(),
@@ -48,7 +54,7 @@ async fn serve() -> Result<(), Failure> {
         config.key.kid()
     );
     let server = server_defaults().merge(Env::prefixed("ROCKET_").ignore(&["PROFILE"]).global());
-    let listen = Server::try_from(&server).map_err(|error| failure(CONFIG)(&error))?;
+    let listen = Server::try_from(&server).map_err(|error| rockets_setting(&error))?;
     let (address, port) = (listen.address, listen.port);
     let rocket = rocket(config, server)
         .await

@@ -45,7 +45,11 @@
       part("strong", "app-outcome__title", said.title), " ",
       part("span", "", `${said.what} ${said.next}`.trim()), " ",
     );
-    if (said.code) { region.append(part("code", "app-outcome__code", said.code), " "); }
+    if (said.code) {
+      const code = part("span", "app-outcome__note", "Code ");
+      code.append(part("code", "app-outcome__code", said.code));
+      region.append(code, " ");
+    }
     if (note) { region.append(part("span", "app-outcome__note", note)); }
   }
 

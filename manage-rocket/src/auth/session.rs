@@ -68,7 +68,7 @@ pub(crate) async fn of_request(app: &App, request: &Request<'_>) -> Result<Optio
     };
     touch(app, id)
         .await
-        .map_err(|failure| log::error!("{failure}"))
+        .map_err(|failure| log::error!(target: crate::logger::TARGET, "{failure}"))
 }
 
 async fn touch(app: &App, id: &str) -> Result<Option<SignedIn>, Failure> {

@@ -62,7 +62,7 @@ fn groups(clinics: &[Clinic], now: UnixTime) -> Vec<Group> {
     };
     let mut groups = vec![
         group("Today", "There is no clinic today.", today),
-        group("Coming", "No clinic is planned.", coming),
+        group("Upcoming", "No clinic is planned.", coming),
     ];
     if !past.is_empty() {
         groups.push(group("Past", "", past));

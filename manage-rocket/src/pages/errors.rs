@@ -22,7 +22,7 @@ struct ErrorPage<'a> {
 }
 
 pub(crate) fn catchers() -> Vec<Catcher> {
-    catchers![sign_in_first, everything]
+    catchers![sign_in_first, not_an_id, everything]
 }
 
 /// Back to where they were, for what can be asked for again.
@@ -35,8 +35,23 @@ fn sign_in_first(request: &Request<'_>) -> Redirect {
     Redirect::to(uri!(sign_in::page(next = next.as_deref(), why = why)))
 }
 
+/// An address with something in the place of an id is no address. A form that lacks a
+/// field is something else.
+#[catch(422)]
+fn not_an_id(request: &Request<'_>) -> Result<(Status, Page), Status> {
+    let status = match request.method() {
+        Method::Get | Method::Head => Status::NotFound,
+        _ => Status::UnprocessableEntity,
+    };
+    error_page(status).map(|page| (status, page))
+}
+
 #[catch(default)]
 fn everything(status: Status, _: &Request<'_>) -> Result<Page, Status> {
+    error_page(status)
+}
+
+fn error_page(status: Status) -> Result<Page, Status> {
     let (title, what) = match status.code {
         403 => (
             "You cannot do this",
@@ -62,7 +77,7 @@ fn everything(status: Status, _: &Request<'_>) -> Result<Page, Status> {
         what,
     };
     Page::render(&page).map_err(|failure| {
-        log::error!("{failure}");
+        log::error!(target: crate::logger::TARGET, "{failure}");
         status
     })
 }

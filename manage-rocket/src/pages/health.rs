@@ -16,7 +16,7 @@ pub(super) async fn ready(app: &State<App>) -> (Status, &'static str) {
     match app.db.ping().await {
         Ok(()) => (Status::Ok, "ok\n"),
         Err(error) => {
-            log::error!("not ready: {error}");
+            log::error!(target: crate::logger::TARGET, "not ready: {error}");
             (Status::ServiceUnavailable, "the database does not answer\n")
         }
     }
