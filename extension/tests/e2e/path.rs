@@ -277,12 +277,12 @@ impl<'a> Button<'a> {
         tag.unwrap().as_str().unwrap().to_owned()
     }
 
-    /// Waits until the page says this and has told the server.
+    /// Waits until the page says this, and that the server has recorded it.
     #[track_caller]
     fn await_words(&self, words: &str) {
         self.page
             .wait_for(&format!(
-                "{region}.innerText.includes('{words}') && {region}.querySelector('.app-outcome__note')",
+                "{region}.innerText.includes('{words}') && {region}.innerText.includes('Recorded at')",
                 region = self.region()
             ))
             .unwrap();

@@ -383,7 +383,7 @@ fn welcome(settings: &Settings, extension: &Path, id: &str) -> String {
   To load the extension:
     1. open chrome://extensions (edge://, brave://) and switch on “Developer mode”;
     2. press “Load unpacked” and choose the folder above;
-    3. open {public}, sign in as any of the people shown, and press “Send for scan”.
+    3. open {public}, sign in as the radiographer, and press “Send for scan”.
 
   Ctrl-C ends everything.
 "
