@@ -108,8 +108,8 @@ pub struct Launch<'a> {
     pub profile: &'a Path,
     /// Whether it runs without a window.
     pub headless: bool,
-    /// Whether it resolves no name but those of this machine.
-    pub loopback_only: bool,
+    /// Further arguments.
+    pub arguments: &'a [String],
 }
 
 /// A running browser.
@@ -163,10 +163,7 @@ impl Browser {
         if launch.headless {
             command.args(["--headless=new", "--disable-gpu", "--disable-quic"]);
         }
-        if launch.loopback_only {
-            command
-                .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost");
-        }
+        command.args(launch.arguments);
         if rustix::process::geteuid().is_root() {
             // Chromium refuses to run as root with its sandbox.
             command.arg("--no-sandbox");

@@ -3,6 +3,7 @@
 use std::{
     net::TcpListener,
     sync::{Mutex, mpsc::channel},
+    time::{Duration, Instant},
 };
 
 use extension::{
@@ -15,6 +16,8 @@ use crate::{
     scene::{Scene, accepted, framing, gateway, outcome, page_of, press, told, with_cors},
     server::{Reply, Server},
 };
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longest token that is carried, in characters.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -264,6 +267,21 @@ fn a_gateway_without_cors_is_unreachable() {
     assert_eq!(scene.gateway.requests()[0].method, "OPTIONS");
 }
 
+/// Browsers keep pages of the internet away from local addresses. The worker is exempt, by
+/// trial and not by promise; this would notice the end of that.
+#[test]
+fn the_worker_reaches_a_gateway_that_its_page_cannot() {
+    let scene = Scene::new(&["token"], |_| accepted());
+    let page = scene.page();
+    let own = format!(
+        "fetch('{}/do', {{ method: 'POST', body: '{{\"message\":\"own\"}}' }}).then(() => 'answered', () => 'blocked')",
+        scene.gateway.origin()
+    );
+    assert_eq!(page.evaluate(&own).unwrap(), "blocked");
+    assert_eq!(press(&page, "#b0", 1)["outcome"], "accepted");
+    assert_eq!(scene.gateway.tokens(), ["token"]);
+}
+
 #[test]
 fn a_gateway_that_is_down_is_unreachable_until_it_is_back() {
     let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -301,7 +319,10 @@ fn a_worker_that_went_to_sleep_wakes() {
     let page = scene.page();
     assert_eq!(press(&page, "#b0", 1)["outcome"], "accepted");
     scene.worker().unwrap().close().unwrap();
-    while scene.worker().is_some() {}
+    let deadline = Instant::now() + PATIENCE;
+    while scene.worker().is_some() {
+        assert!(Instant::now() < deadline, "the worker stays awake");
+    }
     assert_eq!(press(&page, "#b1", 2)["outcome"], "accepted");
 }
 

@@ -7,6 +7,7 @@
 //!
 //! A browser must be installed: without one these tests fail, they are not skipped.
 
+#![cfg(unix)]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -152,7 +152,7 @@ impl Stage {
         let manage = Service::start(command, &Lines::listener(&Arc::default())).unwrap();
         await_answer(manage_port, "/healthcheck/live");
 
-        let browser = launch(&folder);
+        let browser = launch(&folder, &[]);
         assert_eq!(browser.load_extension(&copy).unwrap(), id);
         let mut stage = Self {
             browser,

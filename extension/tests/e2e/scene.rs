@@ -44,13 +44,15 @@ pub(crate) fn program() -> PathBuf {
     )
 }
 
-/// A headless browser with a profile in `folder`.
-pub(crate) fn launch(folder: &TempDir) -> Browser {
+/// A headless browser with a profile in `folder`, which resolves no name but this
+/// machine's.
+pub(crate) fn launch(folder: &TempDir, more: &[String]) -> Browser {
+    let rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost";
     Browser::launch(&Launch {
         program: &program(),
         profile: &folder.path().join("profile"),
         headless: true,
-        loopback_only: true,
+        arguments: &[&[rules.to_owned()], more].concat(),
     })
     .unwrap()
 }
@@ -150,7 +152,13 @@ impl Scene {
         };
         stamp(&workspace::unpacked(), &copy, &asked).unwrap();
         change(&copy);
-        let browser = launch(&folder);
+        // As in a hospital: the page comes from the internet, the gateway is local.
+        let spaces = format!(
+            "--ip-address-space-overrides={}=public,{}=local",
+            manage.address(),
+            gateway.address()
+        );
+        let browser = launch(&folder, &[spaces]);
         let id = browser.load_extension(&copy).unwrap();
         Self {
             browser,

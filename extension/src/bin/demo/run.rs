@@ -408,7 +408,7 @@ fn open(
         program: &program,
         profile: &profile,
         headless: false,
-        loopback_only: false,
+        arguments: &[],
     })
     .map_err(|error| format!("{}: {error} (is there a display?)", program.display()))?;
     browser
