@@ -306,6 +306,11 @@ fn gateway_command(binary: &Path, settings: &Settings, state: &Path, id: &str) -
         .env("GATEWAY_LOG_CONTENT", "1")
         .env_remove("GATEWAY_KEYS")
         .env("JWT_PUBLIC_KEY", state.join("message-public.pem"));
+    // A listener on every address has no name of its own; the extension uses this one.
+    if settings.gateway.ip().is_unspecified() && variable("GATEWAY_HOSTS").is_none() {
+        let hosts = format!("{},localhost,{GATEWAY_ID}", here(settings.gateway).ip());
+        command.env("GATEWAY_HOSTS", hosts);
+    }
     command
 }
 
@@ -354,9 +359,12 @@ fn await_answer(
     events: &Receiver<Event>,
 ) -> Result<(), End> {
     let deadline = Instant::now() + START_PATIENCE;
+    let mut last = "nothing".to_owned();
     while Instant::now() < deadline {
-        if let Ok((200, _)) = http::get(address, path) {
-            return Ok(());
+        match http::get(address, path) {
+            Ok((200, _)) => return Ok(()),
+            Ok((status, _)) => last = format!("status {status}"),
+            Err(error) => last = error.to_string(),
         }
         match events.recv_timeout(PACE) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -365,7 +373,7 @@ fn await_answer(
         }
     }
     Err(End::Trouble(format!(
-        "{name} does not answer at {address}{path}"
+        "{name} is not ready: http://{address}{path} still answers: {last}"
     )))
 }
 
