@@ -35,6 +35,9 @@ pub(crate) fn decode_pem<'a>(text: &[u8], room: &'a mut [u8]) -> Option<&'a [u8]
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+
     use super::{Fault, decode, encode};
 
     #[test]
@@ -78,6 +81,33 @@ mod tests {
                 let canonical = (0..=u8::MAX)
                     .any(|byte| encode(&[byte], &mut again).unwrap().as_bytes() == text);
                 assert_eq!(decode(&text, &mut room).is_ok(), canonical, "{text:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        /// The `base64` crate in strict mode is the second opinion.
+        #[test]
+        fn agrees_with_the_base64_crate(bytes in prop::collection::vec(any::<u8>(), 0..40), edit in prop::option::of((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8))) {
+            let mut text = URL_SAFE_NO_PAD.encode(&bytes).into_bytes();
+            let mut room = [0; 64];
+            prop_assert_eq!(encode(&bytes, &mut room).unwrap().as_bytes(), text.as_slice());
+            if let Some((at, byte, kind)) = edit {
+                let at = at.index(text.len() + 1);
+                match kind {
+                    0 if at < text.len() => text[at] = byte,
+                    1 if at < text.len() => { text.remove(at); }
+                    _ => text.insert(at, byte),
+                }
+            }
+            let theirs = URL_SAFE_NO_PAD.decode(&text);
+            match decode(&text, &mut room) {
+                Ok(ours) => prop_assert_eq!(Ok(ours.to_vec()), theirs),
+                Err(fault) => {
+                    prop_assert_eq!(fault, Fault::NotCanonical);
+                    prop_assert!(theirs.is_err());
+                }
             }
         }
     }

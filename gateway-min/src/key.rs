@@ -204,6 +204,15 @@ impl<const N: usize> KeySet<N> {
         Ok((&key.kid, &key.prepared))
     }
 
+    /// Whether the only key's signature over `message` holds: the part of a judgement
+    /// that other libraries have too.
+    #[cfg(feature = "bench")]
+    #[must_use]
+    pub fn signature_holds(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.find(None)
+            .is_ok_and(|(_, key)| key.holds(message, signature))
+    }
+
     /// Adds every key in `text`: one or more PEM blocks with any text around them, one
     /// JWK, or one JWK Set, whose keys of other kinds or uses are passed over and counted.
     ///

@@ -71,6 +71,8 @@ impl Policy<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{Policy, Times};
     use crate::{error::Reject, time::UnixTime};
 
@@ -194,5 +196,30 @@ mod tests {
             };
             assert_eq!(POLICY.judge_times(times, now), expected, "{name}");
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        /// A model that says in wide numbers what the table says in rows.
+        #[test]
+        fn agrees_with_a_naive_model(
+            now in near(), exp in near(), nbf in prop::option::of(near()), iat in prop::option::of(near()),
+            leeway in 0_u32..40, longest in 0_u32..200,
+        ) {
+            let policy = Policy { leeway_secs: leeway, max_lifetime_secs: longest, ..POLICY };
+            let times = Times { exp: Some(at(exp)), nbf: nbf.map(at), iat: iat.map(at) };
+            let wide = i128::from;
+            let starts = [nbf, iat].into_iter().flatten();
+            let good = starts.clone().all(|start| start < exp)
+                && starts.clone().all(|start| wide(start) <= (wide(now) + i128::from(leeway)).min(wide(i64::MAX)))
+                && wide(now) < (wide(exp) + i128::from(leeway)).min(wide(i64::MAX))
+                && (wide(exp) - wide(iat.unwrap_or(now))).min(wide(i64::MAX)) <= i128::from(longest);
+            prop_assert_eq!(policy.judge_times(times, at(now)).is_ok(), good);
+        }
+    }
+
+    /// Near each other, and now and then at an end of what a number holds.
+    fn near() -> impl Strategy<Value = i64> {
+        prop_oneof![20 => 900_i64..1100, 1 => Just(i64::MAX), 1 => Just(i64::MIN)]
     }
 }

@@ -1,0 +1,22 @@
+//! What every request shares: the database, the clock, the keys, and what the settings
+//! said.
+
+use crate::{
+    clock::Clock,
+    config::{PublicUrl, SignIn},
+    db::Db,
+    secret::Secrets,
+    token::key::MessageKey,
+};
+
+/// Rocket's managed state.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) key: MessageKey,
+    pub(crate) secrets: Secrets,
+    pub(crate) public_url: PublicUrl,
+    pub(crate) lifetime_secs: u32,
+    pub(crate) sign_in: SignIn,
+}

@@ -1,0 +1,82 @@
+//! `manage-rocket keygen <folder>`: makes the key pair that messages are signed and judged
+//! with. The private half is for its owner alone from the moment it exists. Refuses to
+//! overwrite anything.
+
+use std::{
+    fmt,
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use crate::token::key::{KeyFault, MessageKey};
+
+/// The private half's file.
+pub const PRIVATE_NAME: &str = "message-private.pem";
+/// The public half's file, which goes to every gateway.
+pub const PUBLIC_NAME: &str = "message-public.pem";
+
+/// Why no key was made.
+#[derive(Debug)]
+pub enum KeygenError {
+    /// A file or the folder.
+    File(PathBuf, io::Error),
+    /// The key itself.
+    Key(KeyFault),
+}
+
+impl fmt::Display for KeygenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                write!(f, "{} exists and is not overwritten", path.display())
+            }
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Key(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for KeygenError {}
+
+fn create(path: &Path, mode: u32, text: &str) -> Result<(), KeygenError> {
+    let failed = |error| KeygenError::File(path.to_owned(), error);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _: u32 = mode;
+    let mut file: File = options.open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)
+}
+
+/// Makes a key pair in `folder`, which is made (for its owner alone) where there is none.
+/// Returns the key's `kid`, its RFC 7638 thumbprint.
+///
+/// # Errors
+/// [`KeygenError`]; an existing file of either name is left as it is, and then neither
+/// file is made.
+pub fn keygen(folder: &Path) -> Result<String, KeygenError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(folder)
+        .map_err(|error| KeygenError::File(folder.to_owned(), error))?;
+    let (private, public) = (folder.join(PRIVATE_NAME), folder.join(PUBLIC_NAME));
+    for path in [&private, &public] {
+        if path.symlink_metadata().is_ok() {
+            let exists = io::ErrorKind::AlreadyExists.into();
+            return Err(KeygenError::File(path.clone(), exists));
+        }
+    }
+    let key = MessageKey::generate().map_err(KeygenError::Key)?;
+    let private_pem = key.to_private_pem().map_err(KeygenError::Key)?;
+    let public_pem = key.to_public_pem().map_err(KeygenError::Key)?;
+    create(&private, 0o600, &private_pem)?;
+    create(&public, 0o644, &public_pem)?;
+    Ok(key.kid().to_owned())
+}
