@@ -22,7 +22,7 @@ use crate::{
 
 const BYPASS: Purpose = Purpose {
     algs: &[ALG_HS256],
-    typs: &[TYP_JWT],
+    types: &[TYP_JWT],
 };
 
 /// A secret that is shorter than [`MIN_SECRET`] bytes: it can be guessed from one token.

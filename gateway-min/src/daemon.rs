@@ -14,6 +14,9 @@
 //! | `health` | the probe that proves it |
 //! | `verdict` | the `verify` command |
 
+#[cfg(not(unix))]
+compile_error!("the daemon checks who owns its files and stops by signals: it needs a Unix");
+
 use std::{
     ffi::OsString,
     io::{self, ErrorKind, Read, Write},
@@ -65,11 +68,7 @@ pub fn main(
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
             log::flush();
-            let mut stderr = io::stderr().lock();
-            for line in stop.lines {
-                // Where this cannot be written, the exit code is what is left.
-                writeln!(stderr, "gateway-min: {line}").ok();
-            }
+            tell(&stop.lines);
             stop.code.into()
         }
     }
@@ -96,14 +95,20 @@ fn run(
         }
     }
     let (name, source) = &config.keys;
-    let keys = keys::load(name, source)?;
+    let (keys, notes) = keys::load(name, source)?;
     for kid in keys.kids() {
         ::log::info!("key {}", log::quoted(kid));
+    }
+    for note in &notes {
+        ::log::warn!("{note}");
     }
     let tallies = Arc::new(Tallies::new());
     let intake = Intake::new(&config, keys, clock::system, Arc::clone(&tallies));
     match command {
-        Command::Check => say("the configuration is good\n"),
+        Command::Check => {
+            tell(&notes);
+            say("the configuration is good\n")
+        }
         Command::Verify(now) => verdict::run(&intake, now, io::stdin().lock(), io::stdout().lock())
             .or_else(|error| match error.kind() {
                 // Whoever read the verdicts has read enough.
@@ -120,6 +125,9 @@ fn serve(config: Config, intake: Intake, tallies: &Arc<Tallies>) -> Result<(), S
         ::log::warn!("the clock is not set: no message is judged until it is");
     }
     ::log::warn!("no journal in this version: a message is kept in this log alone");
+    if !config.listen.ip().to_canonical().is_loopback() {
+        ::log::warn!("no TLS: messages and answers can be read and forged on their way");
+    }
 
     let signals = Signals::catch().map_err(|error| os("signals", &error))?;
     let listener = listen::bind(config.listen).map_err(|error| {
@@ -181,6 +189,15 @@ impl Signals {
 
 fn os(what: &str, error: &io::Error) -> Stop {
     Stop::new(Code::Os, format!("{what}: {error}"))
+}
+
+/// Prints what an operator must know, on standard error.
+fn tell(lines: &[String]) {
+    let mut stderr = io::stderr().lock();
+    for line in lines {
+        // Where this cannot be written, the exit code is what is left.
+        writeln!(stderr, "gateway-min: {line}").ok();
+    }
 }
 
 /// Prints what a command was asked for.

@@ -43,7 +43,7 @@ impl Default for Scratch {
 pub(crate) struct Purpose {
     pub(crate) algs: &'static [&'static str],
     /// `typ` may also be absent.
-    pub(crate) typs: &'static [&'static str],
+    pub(crate) types: &'static [&'static str],
 }
 
 impl Purpose {
@@ -71,7 +71,7 @@ impl Purpose {
         if !text(header::ALG)?.is_some_and(|alg| known(alg, self.algs)) {
             return Err(Reject::UnsupportedAlg);
         }
-        if text(header::TYP)?.is_some_and(|typ| !known(typ, self.typs)) {
+        if text(header::TYP)?.is_some_and(|typ| !known(typ, self.types)) {
             return Err(Reject::UnsupportedTyp);
         }
         let Some(kid) = text(header::KID)? else {

@@ -22,7 +22,7 @@ use crate::{
 
 const MESSAGE: Purpose = Purpose {
     algs: &[ALG_EDDSA, ALG_ED25519],
-    typs: &[TYP_MESSAGE, TYP_JWT],
+    types: &[TYP_MESSAGE, TYP_JWT],
 };
 
 /// Names a message in the memory of what was accepted: the first 16 bytes of SHA-256

@@ -13,6 +13,7 @@ use rocket::{
 
 use crate::{app::App, db::users::Person, error::Failure};
 
+pub(crate) mod mock;
 pub(crate) mod session;
 
 /// Somebody is signed in, and this request counts as activity.

@@ -117,6 +117,15 @@ impl PublicUrl {
         &self.origin
     }
 
+    /// Whether nobody on the way from a browser to here can listen: HTTPS, or this very
+    /// machine.
+    #[must_use]
+    pub fn is_confidential(&self) -> bool {
+        let here = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
+        let behind = here.iter().find_map(|here| self.origin.strip_prefix(here));
+        self.https || behind.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    }
+
     /// Whether cookies can be `Secure`.
     #[must_use]
     pub const fn is_https(&self) -> bool {
@@ -486,6 +495,22 @@ mod tests {
         }
         let allowed = read(&[KEY, MOCK, ("MANAGE_ALLOW_MOCK_SIGN_IN", "1")], Release);
         assert_eq!(allowed.unwrap().sign_in, SignIn::Mock);
+    }
+
+    #[test]
+    fn who_could_listen_is_known() {
+        for (text, confidential) in [
+            ("https://manage.example", true),
+            ("http://localhost:8080", true),
+            ("http://127.0.0.1", true),
+            ("http://[::1]:8080", true),
+            ("http://localhost.example", false),
+            ("http://manage-breast-screening:8080", false),
+            ("http://[::2]:8080", false),
+        ] {
+            let url = PublicUrl::parse(text).unwrap();
+            assert_eq!(url.is_confidential(), confidential, "{text}");
+        }
     }
 
     #[test]

@@ -17,7 +17,6 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; scr
 
 const ALWAYS: &[(&str, &str)] = &[
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     (
         "Permissions-Policy",
@@ -49,7 +48,12 @@ impl Fairing for Headers {
         if !response.headers().contains("Cache-Control") {
             response.set_header(Header::new("Cache-Control", "no-store"));
         }
-        if auth::app(request).public_url.is_https() {
+        let public_url = &auth::app(request).public_url;
+        if public_url.is_confidential() {
+            // Browsers ignore it elsewhere, and complain.
+            response.set_header(Header::new("Cross-Origin-Opener-Policy", "same-origin"));
+        }
+        if public_url.is_https() {
             let year = "max-age=31536000";
             response.set_header(Header::new("Strict-Transport-Security", year));
         }

@@ -89,6 +89,42 @@ impl Issuer<'_> {
         })
     }
 
+    /// The message of one appointment, whose present revision's message and its latest
+    /// signing are known or not made yet.
+    async fn button(
+        &self,
+        appointment: &Appointment,
+        known: Option<&Message>,
+        signing: Option<&Signing>,
+    ) -> Result<Result<Issued, Unsignable>, DbError> {
+        let source_digest = appointment.source_digest();
+        let mut revision = appointment.revision;
+        if let Some(message) = known {
+            if message.source_digest == source_digest {
+                return match signing {
+                    Some(signing) if is_fresh(signing, self.app, self.now) => {
+                        Ok(self.issued(message.jti, signing))
+                    }
+                    signing => self.keep(message, signing).await,
+                };
+            }
+            self.app.db.revise(appointment.id, revision).await?;
+            revision = revision.saturating_add(1);
+        }
+        let content = match Content::create_item(appointment, revision) {
+            Ok(content) => content,
+            Err(unsignable) => return Ok(Err(unsignable)),
+        };
+        let message = Message {
+            jti: Jti::random(),
+            appointment: appointment.id,
+            revision,
+            source_digest,
+            content,
+        };
+        self.keep(&message, None).await
+    }
+
     /// Keeps a message that is new, and a signing that is new, in one transaction.
     async fn keep(
         &self,
@@ -106,7 +142,11 @@ impl Issuer<'_> {
             (message.jti, first)
         } else {
             let kept = keep_message(&mut transaction, &self.gateway.id, message, self.now).await?;
-            // Another page may have been first: then the message is under its `jti`.
+            // Another page may have been first: then the message is under its `jti`, and
+            // says the same, or it is not this button's.
+            if kept.source_digest != message.source_digest {
+                return Ok(Err(Unsignable::Changing));
+            }
             match self.signing(&kept, serial) {
                 Ok(signing) => (kept.jti, signing),
                 Err(unsignable) => return Ok(Err(unsignable)),
@@ -137,45 +177,14 @@ pub(crate) async fn create_item(
     };
     let action = ActionType::WorklistCreateItem;
     let messages = app.db.messages(clinic.id, &gateway.id, action).await?;
-    // Oldest revision first, so the latest of an appointment stays.
-    let messages: HashMap<_, _> = messages.iter().map(|m| (m.appointment, m)).collect();
+    let messages = messages.iter().map(|m| ((m.appointment, m.revision), m));
+    let messages: HashMap<_, _> = messages.collect();
     let signings = app.db.signings(clinic.id, &gateway.id).await?;
     let mut buttons = Buttons::new();
     for appointment in appointments {
-        let source_digest = appointment.source_digest();
-        let known = messages
-            .get(&appointment.id)
-            .filter(|message| message.revision == appointment.revision);
-        let button = match known {
-            Some(message) if message.source_digest == source_digest => {
-                match signings.get(&message.jti) {
-                    Some(signing) if is_fresh(signing, app, issuer.now) => {
-                        issuer.issued(message.jti, signing)
-                    }
-                    signing => issuer.keep(message, signing).await?,
-                }
-            }
-            outdated => {
-                let mut appointment = (*appointment).clone();
-                if outdated.is_some() {
-                    app.db.revise(appointment.id, appointment.revision).await?;
-                    appointment.revision = appointment.revision.saturating_add(1);
-                }
-                match Content::create_item(&appointment) {
-                    Err(unsignable) => Err(unsignable),
-                    Ok(content) => {
-                        let message = Message {
-                            jti: Jti::random(),
-                            appointment: appointment.id,
-                            revision: appointment.revision,
-                            source_digest,
-                            content,
-                        };
-                        issuer.keep(&message, None).await?
-                    }
-                }
-            }
-        };
+        let known = messages.get(&(appointment.id, appointment.revision));
+        let signing = known.and_then(|message| signings.get(&message.jti));
+        let button = issuer.button(appointment, known.copied(), signing).await?;
         buttons.insert(appointment.id, button);
     }
     Ok(buttons)

@@ -2,8 +2,8 @@
 //! button. It makes every decision about content and alone holds the private key; what it
 //! signs, a browser carries to a site's gateway, and what comes back is kept here.
 //!
-//! [`rocket`] is the whole application: the binary launches it and the tests do. Guards
-//! ([`auth`]) decide who may do what, page modules tell what happens, `db` has all SQL,
+//! [`rocket()`] is the whole application: the binary launches it and the tests do. Guards
+//! (`auth`) decide who may do what, page modules tell what happens, `db` has all SQL,
 //! `token` everything that is signed.
 
 use std::fmt;

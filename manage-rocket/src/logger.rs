@@ -4,7 +4,7 @@
 //!
 //! Only records of our own target, [`TARGET`], are written. Rocket's are left out, and
 //! those that its macros write in our modules' names: they name the address of every
-//! request and quote bad form values. [`Requests`] writes one line a request instead, with the route's pattern
+//! request and quote bad form values. `Requests` writes one line a request instead, with the route's pattern
 //! and no address. Installed before Rocket, which then keeps it: Rocket's own logger panics
 //! when its output is closed.
 

@@ -45,6 +45,12 @@ fn rockets_setting(error: &::rocket::figment::Error) -> Failure {
 async fn serve() -> Result<(), Failure> {
     let config = Config::from_vars(std::env::vars_os(), Build::this())
         .map_err(|error| failure(CONFIG)(&error))?;
+    // Without this, Rocket would take the setting and serve plain HTTP.
+    if std::env::vars_os().any(|(name, _)| name == "ROCKET_TLS") {
+        let problem =
+            "ROCKET_TLS is set, but this version has no TLS of its own: put a proxy in front";
+        return Err(Failure(CONFIG, problem.to_owned()));
+    }
     logger::install();
     log::info!(target: logger::TARGET,
         "manage-rocket {}: {} on {:?}, key {}",
@@ -53,6 +59,12 @@ async fn serve() -> Result<(), Failure> {
         config.database,
         config.key.kid()
     );
+    if !config.public_url.is_confidential() {
+        log::warn!(
+            target: logger::TARGET,
+            "MANAGE_PUBLIC_URL is plain HTTP: names and sessions can be read on the way"
+        );
+    }
     let server = server_defaults().merge(Env::prefixed("ROCKET_").ignore(&["PROFILE"]).global());
     let listen = Server::try_from(&server).map_err(|error| rockets_setting(&error))?;
     let (address, port) = (listen.address, listen.port);

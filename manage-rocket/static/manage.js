@@ -27,7 +27,8 @@
   function wordsOf(outcome, routed) {
     const [kind, code = ""] = outcome.split(":");
     const key = kind === "accepted" && routed === false ? "accepted:unrouted" : kind;
-    const found = words && ((code && words.codes[code]) || words.outcomes[key]);
+    const ofCode = words && Object.hasOwn(words.codes, code) && words.codes[code];
+    const found = ofCode || (words && words.outcomes[key]);
     const unknown = { tone: "warning", title: outcome, what: "Reload this page to read what this means.", next: "" };
     return { ...(found || unknown), code };
   }
@@ -39,8 +40,12 @@
     return element;
   }
 
-  function show(region, said, note) {
-    region.className = `app-outcome app-outcome--${said.tone}`;
+  // Only what came back is in the live region: it is read out once, not again when it has
+  // been recorded.
+  function show(place, said) {
+    place.className = `app-outcome app-outcome--${said.tone}`;
+    place.querySelector("[data-note]").textContent = "";
+    const region = place.querySelector("[role=status]");
     region.replaceChildren(
       part("strong", "app-outcome__title", said.title), " ",
       part("span", "", `${said.what} ${said.next}`.trim()), " ",
@@ -50,7 +55,6 @@
       code.append(part("code", "app-outcome__code", said.code));
       region.append(code, " ");
     }
-    if (note) { region.append(part("span", "app-outcome__note", note)); }
   }
 
   const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
@@ -79,7 +83,8 @@
   }
 
   function prepare(button) {
-    const region = document.getElementById(button.dataset.outcome);
+    const place = document.getElementById(button.dataset.outcome);
+    const region = place.querySelector("[role=status]");
     const tag = document.getElementById(button.dataset.tag);
     let patience = 0;
     // Counts what is shown, so that a late answer of the server is not put beside newer words.
@@ -90,8 +95,7 @@
       button.removeAttribute("aria-disabled");
       shown += 1;
       const mine = shown;
-      const said = wordsOf(outcome, routed);
-      show(region, said, "");
+      show(place, wordsOf(outcome, routed));
       const answer = await report(button, outcome, routed);
       if (answer && answer.sent) {
         tag.textContent = "Sent";
@@ -99,8 +103,11 @@
         button.classList.add("nhsuk-button--secondary");
       }
       if (answer) { stayUntil(answer.signed_in_secs); }
-      if (mine === shown) {
-        show(region, said, answer ? answer.note : "This could not be recorded. Make a note of it.");
+      if (mine !== shown) { return; }
+      if (answer) {
+        place.querySelector("[data-note]").textContent = answer.note;
+      } else {
+        region.append(part("span", "app-outcome__note", "This could not be recorded here. Make a note of it."));
       }
     }
 
@@ -108,11 +115,12 @@
       if (!event.isTrusted || button.getAttribute("aria-disabled") === "true") { return; }
       shown += 1;
       if (!root.hasAttribute("data-gateway-extension")) {
-        show(region, wordsOf("no_extension"), "");
+        show(place, wordsOf("no_extension"));
         return;
       }
       button.setAttribute("aria-disabled", "true");
-      region.className = "app-outcome";
+      place.className = "app-outcome app-outcome--sending";
+      place.querySelector("[data-note]").textContent = "";
       region.textContent = "Sending…";
       patience = setTimeout(() => settle("timeout"), PATIENCE_MS);
     });

@@ -330,6 +330,30 @@ async fn a_correction_is_a_new_message() {
 }
 
 #[rocket::async_test]
+async fn a_revision_that_is_taken_is_never_shown_with_other_details() {
+    let site = Site::new().await;
+    let browser = site.signed_in(RADIOGRAPHER).await;
+    browser.clinic().await;
+    site.execute("UPDATE appointments SET revision = 2").await;
+    browser.clinic().await;
+    // Back to the first, with other details than either message has.
+    site.execute("UPDATE appointments SET revision = 1").await;
+    site.execute("UPDATE participants SET first_name = 'Ngọzi' WHERE last_name = 'Amberley'")
+        .await;
+    let page = browser.clinic().await;
+    assert!(
+        page.row("Amberley")
+            .contains("the details are being changed, reload the page")
+    );
+    assert_eq!(page.buttons().len(), 2);
+    // And a reload finds the next free one.
+    let button = browser.clinic().await.buttons().remove(0);
+    let parameters = &claims(&button.token)["parameters"];
+    assert_eq!(parameters["first_name"], "Ngọzi");
+    assert_eq!(parameters["worklist_item"]["revision"], 3);
+}
+
+#[rocket::async_test]
 async fn many_first_looks_at_once_make_one_message() {
     let site = Site::new().await;
     let mut browsers = Vec::new();

@@ -108,7 +108,11 @@ async fn a_reload_shows_the_last_outcome_in_words() {
             "timeout",
             None,
             "Sent",
-            &["Not confirmed", "sending twice does no harm"],
+            &[
+                "Not confirmed",
+                "sending twice does no harm",
+                "It had been sent before. Recorded",
+            ],
         ),
         (
             "reload",

@@ -83,6 +83,14 @@ async fn every_answer_has_the_headers() {
         assert!(!answer.body.contains("<script>"), "{address}");
     }
     let mut config = site.config.clone();
+    config.public_url = public_url("http://manage-breast-screening:8080");
+    let answer = site.browser_of(config).await.get("/sign-in").await;
+    assert_eq!(
+        answer.header("cross-origin-opener-policy"),
+        "",
+        "browsers ignore it there"
+    );
+    let mut config = site.config.clone();
     config.public_url = public_url("https://manage.example");
     let answer = site.browser_of(config).await.get("/sign-in").await;
     assert_eq!(

@@ -301,10 +301,10 @@ fn what_stops_the_start_is_named() {
         (
             "a misspelt setting",
             change(&|command| {
-                command.env("MANAGE_DATABSE", "x");
+                command.env("MANAGE_DATA_BASE", "x");
             }),
             78,
-            "MANAGE_DATABSE is not a setting of this version".to_owned(),
+            "MANAGE_DATA_BASE is not a setting of this version".to_owned(),
         ),
         (
             "a database that cannot be",
@@ -321,6 +321,14 @@ fn what_stops_the_start_is_named() {
             }),
             78,
             "ROCKET_PORT is wrong: invalid type: found string".to_owned(),
+        ),
+        (
+            "TLS by Rocket's setting",
+            change(&|command| {
+                command.env("ROCKET_TLS", "{certs=\"c\",key=\"k\"}");
+            }),
+            78,
+            "ROCKET_TLS is set, but this version has no TLS of its own".to_owned(),
         ),
         (
             "a port that is taken",

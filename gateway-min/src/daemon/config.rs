@@ -336,7 +336,7 @@ impl Judge {
             // Said once: not missing as well.
             return Some((name, KeySource::Inline(String::new())));
         }
-        let text_itself = text.trim_start().starts_with(['{', '-']);
+        let text_itself = text.trim_start().starts_with('{') || text.contains("-----BEGIN ");
         let shown = if text_itself { "(its text)" } else { text };
         self.told.push(format!("{name}={shown} ({origin})"));
         let source = if text_itself {
@@ -540,7 +540,7 @@ mod tests {
 
     #[test]
     fn key_text_is_known_by_its_beginning_and_not_told() {
-        for text in ["{\"kty\":\"OKP\"}", "\n-----BEGIN PUBLIC KEY-----"] {
+        for text in ["{\"kty\":\"OKP\"}", "a key:\n-----BEGIN PUBLIC KEY-----"] {
             let config = judge(&[], &[("GATEWAY_ID", "site"), ("GATEWAY_KEYS", text)]).unwrap();
             assert_eq!(
                 config.keys,

@@ -79,7 +79,7 @@ pub(crate) struct Intake {
     leeway_secs: u32,
     max_lifetime_secs: u32,
     log_content: bool,
-    keys: Keys,
+    keys: Box<Keys>,
     clock: Clock,
     tallies: Arc<Tallies>,
     replay: Mutex<Replay<Vec<Slot>>>,
@@ -88,7 +88,12 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(config: &Config, keys: Keys, clock: Clock, tallies: Arc<Tallies>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        keys: Box<Keys>,
+        clock: Clock,
+        tallies: Arc<Tallies>,
+    ) -> Self {
         Self {
             id: config.id.clone(),
             issuer: config.issuer.clone(),
@@ -336,3 +341,6 @@ impl Drop for Held<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,17 +14,22 @@ use crate::{KeySet, limits::MAX_KEY_TEXT};
 /// Most keys at once: next, present and retired ones of several installations.
 pub(crate) const MAX_KEYS: usize = 16;
 
-/// The keys of a gateway.
+/// The keys of a gateway: some 480 KB, boxed, of which only keys that are there are
+/// touched.
 pub(crate) type Keys = KeySet<MAX_KEYS>;
 
-/// Reads every key of the setting `name`.
+/// Reads every key of the setting `name`, and notes what an operator should know about it.
 ///
 /// # Errors
 /// [`Stop`] that names the setting, the file and the fault.
-pub(crate) fn load(name: &'static str, source: &KeySource) -> Result<Keys, Stop> {
-    let mut keys = Keys::new();
+pub(crate) fn load(
+    name: &'static str,
+    source: &KeySource,
+) -> Result<(Box<Keys>, Vec<String>), Stop> {
+    let mut keys = Box::<Keys>::default();
+    let mut notes = Vec::new();
     match source {
-        KeySource::Inline(text) => add(&mut keys, text.as_bytes(), name)?,
+        KeySource::Inline(text) => add(&mut keys, text.as_bytes(), name, &mut notes)?,
         KeySource::Path(path) if path.is_dir() => {
             let files = files::list(name, path)?;
             if files.is_empty() {
@@ -34,28 +39,27 @@ pub(crate) fn load(name: &'static str, source: &KeySource) -> Result<Keys, Stop>
                 ));
             }
             for file in files {
-                add_file(&mut keys, name, &file)?;
+                add_file(&mut keys, name, &file, &mut notes)?;
             }
         }
-        KeySource::Path(path) => add_file(&mut keys, name, path)?,
+        KeySource::Path(path) => add_file(&mut keys, name, path, &mut notes)?,
     }
-    Ok(keys)
+    Ok((keys, notes))
 }
 
-fn add_file(keys: &mut Keys, name: &str, path: &Path) -> Result<(), Stop> {
+fn add_file(keys: &mut Keys, name: &str, path: &Path, notes: &mut Vec<String>) -> Result<(), Stop> {
     let text = files::read_guarded(name, path, MAX_KEY_TEXT)?;
-    add(keys, &text, &format!("{name}: {}", path.display()))
+    add(keys, &text, &format!("{name}: {}", path.display()), notes)
 }
 
-fn add(keys: &mut Keys, text: &[u8], place: &str) -> Result<(), Stop> {
+fn add(keys: &mut Keys, text: &[u8], place: &str, notes: &mut Vec<String>) -> Result<(), Stop> {
     match keys.add(text) {
+        Ok(added) if added.skipped == 0 => Ok(()),
         Ok(added) => {
-            if added.skipped > 0 {
-                log::warn!(
-                    "{place}: {} keys of other kinds or uses were passed over",
-                    added.skipped
-                );
-            }
+            notes.push(format!(
+                "{place}: {} of its keys passed over, which are of other kinds or uses",
+                added.skipped
+            ));
             Ok(())
         }
         Err(error) => Err(Stop::new(Code::Data, format!("{place}: {error}"))),

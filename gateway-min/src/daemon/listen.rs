@@ -92,13 +92,6 @@ pub(crate) trait Site: Send + Sync + 'static {
     fn refused(&self, reject: &Reject);
 }
 
-/// What went on at the socket, for whoever wants to tell.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    /// Failures to accept a connection.
-    pub(crate) accept_errors: AtomicU64,
-}
-
 /// A listening socket.
 ///
 /// # Errors
@@ -125,7 +118,7 @@ pub(crate) struct Server {
 
 struct Shared {
     slots: Slots,
-    counts: Counts,
+    accept_errors: AtomicU64,
     /// Set once, to stop accepting.
     stopping: Mutex<bool>,
     stop: Condvar,
@@ -154,7 +147,7 @@ pub(crate) fn serve<S: Site>(
 ) -> io::Result<Server> {
     let shared = Arc::new(Shared {
         slots,
-        counts: Counts::default(),
+        accept_errors: AtomicU64::new(0),
         stopping: Mutex::new(false),
         stop: Condvar::new(),
     });
@@ -200,32 +193,31 @@ fn accept<S: Site>(listener: &TcpListener, shared: &Shared, site: &S) {
     let mut turned_away = Answer::default();
     turned_away.problem(&Reject::TooManyConnections, None);
     let mut words = Vec::new();
-    loop {
+    while !shared.pause(Duration::ZERO) {
         let accepted = listener.accept();
         if shared.pause(Duration::ZERO) {
             return;
         }
-        match accepted {
-            Ok((stream, peer)) => {
-                // Answers leave at once; where that cannot be set they are only later.
-                stream.set_nodelay(true).ok();
-                if let Err(stream) = shared.slots.offer(stream, peer.ip()) {
-                    site.refused(&Reject::TooManyConnections);
-                    if turned_away.print("", true, false, &mut words).is_ok() {
-                        connection::say_at_once(&stream, &words).ok();
-                    }
+        // Nothing in here panics that we know of; what we do not know of must not end it.
+        let taken = guard(|| {
+            let (stream, peer) = accepted?;
+            // Answers leave at once; where that cannot be set they are only later.
+            stream.set_nodelay(true).ok();
+            if let Err(stream) = shared.slots.offer(stream, peer.ip()) {
+                site.refused(&Reject::TooManyConnections);
+                if turned_away.print("", true, false, &mut words).is_ok() {
+                    connection::say_at_once(&stream, &words).ok();
                 }
             }
-            Err(error) => {
-                let before = shared.counts.accept_errors.fetch_add(1, Ordering::Relaxed);
-                // A lack of file descriptors lasts: the lines get rarer.
-                if (before + 1).is_power_of_two() {
-                    log::warn!("accept failed, {} times so far: {error}", before + 1);
-                }
-                if shared.pause(PAUSE) {
-                    return;
-                }
+            io::Result::Ok(())
+        });
+        if let Ok(Err(error)) = taken {
+            let times = shared.accept_errors.fetch_add(1, Ordering::Relaxed) + 1;
+            // A lack of file descriptors lasts: the lines get rarer.
+            if times.is_power_of_two() {
+                log::warn!("accept failed, {times} times so far: {error}");
             }
+            shared.pause(PAUSE);
         }
     }
 }
@@ -264,3 +256,6 @@ impl Server {
         self.shared.slots.drained_within(limit)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -246,6 +246,19 @@ fn keys_come_as_text_as_a_file_or_as_a_folder() {
 }
 
 #[test]
+fn keys_of_other_kinds_are_passed_over_aloud() {
+    let other = r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#;
+    let set = format!(r#"{{"keys":[{other},{PUBLIC_JWK}]}}"#);
+    let settings = [("GATEWAY_ID", ID), ("GATEWAY_KEYS", set.as_str())];
+    let (code, said) = run(&settings, &["--check"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("GATEWAY_KEYS: 1 of its keys passed over"),
+        "{said}"
+    );
+}
+
+#[test]
 fn flags_are_settings_and_win() {
     let folder = Folder::new();
     let key = folder.file("key.jwk", PUBLIC_JWK, 0o600);

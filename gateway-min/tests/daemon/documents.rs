@@ -1,14 +1,14 @@
-//! That the member's README lists what the program has, word for word.
+//! That the member's README lists what the program has.
 
 use std::collections::BTreeMap;
 
-use gateway_min::Reject;
+use gateway_min::{JsonFault, Part, Reject, UnixTime};
 
 use crate::support::command;
 
 const README: &str = include_str!("../../README.md");
 
-/// The cells of the table rows that begin with `` | ` ``, under a heading.
+/// The cells of a section's table rows that begin with a name.
 fn rows(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, section) = README.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
@@ -19,13 +19,113 @@ fn rows(heading: &str) -> Vec<Vec<&'static str>> {
         .collect()
 }
 
+/// One refusal for each code, in the order of the enum.
+fn every_refusal() -> Vec<Reject> {
+    let at = UnixTime::EPOCH;
+    let json = |fault| Reject::Json {
+        part: Part::Body,
+        fault,
+        at: 0,
+    };
+    vec![
+        Reject::TokenEmpty,
+        Reject::TokenTooLong { len: 0 },
+        Reject::TokenSegments,
+        Reject::HeaderEncoding,
+        Reject::HeaderTooLong,
+        Reject::SignatureEncoding,
+        Reject::SignatureLength,
+        json(JsonFault::NotObject),
+        json(JsonFault::ByteOrderMark),
+        json(JsonFault::Utf8),
+        json(JsonFault::Control),
+        json(JsonFault::Escape),
+        json(JsonFault::Surrogate),
+        json(JsonFault::Number),
+        json(JsonFault::Depth),
+        json(JsonFault::Duplicate),
+        json(JsonFault::Members),
+        json(JsonFault::Trailing),
+        json(JsonFault::Syntax),
+        Reject::HeaderType { member: "" },
+        Reject::UnsupportedAlg,
+        Reject::UnsupportedCrit,
+        Reject::UnsupportedTyp,
+        Reject::KidLength,
+        Reject::UnknownKey,
+        Reject::KidRequired,
+        Reject::BadSignature,
+        Reject::ClaimsEncoding,
+        Reject::ClaimsTooLong,
+        Reject::ClaimMissing { claim: "" },
+        Reject::ClaimType { claim: "" },
+        Reject::ClaimLength { claim: "", len: 0 },
+        Reject::ClaimCharacters { claim: "" },
+        Reject::UnsupportedSchema { version: 0 },
+        Reject::Expired { exp: at, now: at },
+        Reject::NotYetValid { nbf: at, now: at },
+        Reject::IssuedInFuture { iat: at, now: at },
+        Reject::LifetimeEmpty,
+        Reject::LifetimeTooLong {
+            secs: 0,
+            max_secs: 0,
+        },
+        Reject::WrongIssuer,
+        Reject::WrongAudience,
+        Reject::JtiConflict,
+        Reject::ReplayFull,
+        Reject::InProgress,
+        Reject::ClockSteppedBack { exp: at, floor: at },
+        Reject::ClockNotSet,
+        Reject::RequestTimeout,
+        Reject::TooManyConnections,
+        Reject::HeadMalformed,
+        Reject::HeadTooLarge,
+        Reject::TooManyHeaders,
+        Reject::HttpVersion,
+        Reject::TargetForm,
+        Reject::ContentLength,
+        Reject::HostHeader,
+        Reject::UnknownExpectation,
+        Reject::HostNotAllowed,
+        Reject::OriginNotAllowed,
+        Reject::NotFound,
+        Reject::MethodNotAllowed,
+        Reject::MethodUnknown,
+        Reject::LengthRequired,
+        Reject::BodyMissing,
+        Reject::BodyTooLarge { len: 0 },
+        Reject::ContentType,
+        Reject::MessageMissing,
+        Reject::MessageType,
+        Reject::Internal,
+    ]
+}
+
 #[test]
-fn every_code_of_an_answer_is_listed_with_its_status() {
-    let listed: Vec<_> = rows("Codes")
+fn every_code_is_listed_as_it_is_answered() {
+    let wanted: Vec<_> = every_refusal()
         .iter()
-        .flat_map(|row| row[0].split(", ").map(|code| code.trim_matches('`')))
+        .map(|reject| {
+            let stage = match reject {
+                Reject::Json { .. } => "header, claims, body",
+                _ => reject.stage().as_str(),
+            };
+            let code = format!("`{}`", reject.code());
+            [
+                code,
+                reject.status().to_string(),
+                stage.to_owned(),
+                reject.title().to_owned(),
+            ]
+        })
         .collect();
-    assert_eq!(listed, Reject::CODES);
+    let codes: Vec<_> = wanted.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(codes, Reject::CODES);
+    for (listed, wanted) in rows("Codes").iter().zip(&wanted) {
+        assert_eq!(listed, wanted);
+    }
+    assert_eq!(rows("Codes").len(), wanted.len());
 }
 
 #[test]
@@ -36,21 +136,34 @@ fn every_setting_is_listed_with_its_default() {
     let mut lines = help.lines();
     while let Some(line) = lines.next() {
         if let Some((name, _)) = line.split_once(", --") {
-            let meaning = lines.next().unwrap().trim();
-            let default = meaning
-                .split_once("(default: ")
-                .map_or("none", |(_, rest)| rest.trim_end_matches(')'));
-            wanted.insert(name, default.to_owned());
+            let default = lines.next().unwrap().split_once("(default: ");
+            let default = default.map_or("none", |(_, rest)| rest.trim_end_matches(')'));
+            wanted.insert(name, default);
         }
     }
     assert!(wanted.len() > 10, "{help}");
-    let listed: BTreeMap<_, _> = rows("Settings")
-        .iter()
-        .map(|row| (row[0].trim_matches('`'), row[1].replace('`', "")))
-        .collect();
+    let listed = rows("Settings");
     let listed: BTreeMap<_, _> = listed
         .iter()
-        .map(|(name, default)| (*name, default.clone()))
+        .map(|row| (row[0].trim_matches('`'), row[1].trim_matches('`')))
         .collect();
     assert_eq!(listed, wanted);
+}
+
+#[test]
+fn every_exit_code_is_listed() {
+    let (_, section) = README.split_once("\n| exit code | means |\n").unwrap();
+    let table = section.split("\n\n").next().unwrap();
+    let source = include_str!("../../src/daemon/exit.rs");
+    let mut numbers: Vec<_> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => "))
+        .map(|(_, number)| number.trim_end_matches(','))
+        .collect();
+    numbers.insert(0, "0");
+    let listed = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let listed: Vec<_> = listed.map(|(number, _)| number).collect();
+    assert_eq!(listed[..numbers.len()], numbers);
 }

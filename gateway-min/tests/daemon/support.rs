@@ -175,6 +175,20 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// With the settings of a site, and `more`.
     pub(crate) fn start(more: &[(&str, &str)]) -> Self {
+        Self::spawn(command(&[]), more)
+    }
+
+    /// With so many file descriptors.
+    pub(crate) fn start_with_files(files: u32, more: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .env_clear()
+            .args(["-c", &format!("ulimit -n {files}; exec \"$0\"")])
+            .arg(env!("CARGO_BIN_EXE_gateway-min"));
+        Self::spawn(shell, more)
+    }
+
+    fn spawn(mut command: Command, more: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let key = folder.file("key.jwk", PUBLIC_JWK, 0o600);
         let mut settings = vec![
@@ -185,7 +199,9 @@ impl Gateway {
             ("JWT_PUBLIC_KEY", &key),
         ];
         settings.extend(more);
-        let mut child = command(&settings)
+        let mut child = command
+            .envs(settings)
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -225,6 +241,20 @@ impl Gateway {
     pub(crate) fn is_well(&self) {
         let answer = self.post(&message(&[]));
         assert_eq!((answer.status, answer.outcome()), (200, "accepted".into()));
+    }
+
+    /// Waits until every slot is empty: the gateway's first probe of itself is over (the
+    /// next is ten seconds away), and so is the connection that asked for that. A close is
+    /// seen after the slot was left.
+    pub(crate) fn settle(&self) {
+        let ask = request("GET /healthcheck/ready", &[("Connection", "close")], b"");
+        loop {
+            let mut client = self.client();
+            client.send(&ask);
+            if client.rest().starts_with("HTTP/1.1 200 ") {
+                return;
+            }
+        }
     }
 
     pub(crate) fn signal(&self, name: &str) {

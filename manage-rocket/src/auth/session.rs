@@ -17,7 +17,7 @@ pub(crate) const LONGEST_SECS: u32 = 12 * 60 * 60;
 /// How old the note of the last activity may get, in seconds, before it is written again.
 const TOUCH_SECS: i64 = 5;
 
-/// What is wrong with this cookie prefix on plain HTTP: browsers drop it there.
+/// Browsers keep a cookie of this prefix for this very host alone, and drop it on plain HTTP.
 const HOST_PREFIX: &str = "__Host-";
 
 /// The name of the cookie for `purpose`: bound to this very host where there is HTTPS.

@@ -76,7 +76,7 @@ fn signing(row: &AnyRow) -> DbResult<Signing> {
 }
 
 impl Db {
-    /// The clinic's messages for one gateway and action, every revision, oldest first.
+    /// The clinic's messages for one gateway and action, every revision.
     pub(crate) async fn messages(
         &self,
         clinic: ClinicId,
@@ -85,8 +85,7 @@ impl Db {
     ) -> DbResult<Vec<Message>> {
         let rows = sqlx::query(select_message!(
             "JOIN appointments a ON a.id = m.appointment_id \
-             WHERE a.clinic_id = $1 AND m.gateway_id = $2 AND m.action_type = $3 \
-             ORDER BY m.revision"
+             WHERE a.clinic_id = $1 AND m.gateway_id = $2 AND m.action_type = $3"
         ))
         .bind(clinic.to_string())
         .bind(gateway)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use gateway_min::UnixTime;
+use jiff::tz::TimeZone;
 use rocket::{FromForm, State, form::Form, get, post, response::Redirect, uri};
 
 use super::{Frame, Page};
@@ -22,7 +23,8 @@ use crate::{
     issue::{self, Buttons, Issued},
     local,
     outcome::is_sent,
-    report, words,
+    report,
+    words::{self, Tone},
 };
 
 #[derive(Template)]
@@ -77,17 +79,19 @@ struct Told {
     note: String,
 }
 
-/// "Recorded at 10:32 by Rosalind Achebe": what a page shows about an outcome that is kept.
-pub(super) fn note(
-    reported: UnixTime,
-    by: &str,
-    now: UnixTime,
-    zone: &jiff::tz::TimeZone,
-) -> String {
-    format!(
-        "Recorded at {} by {by}",
-        local::said_at(reported, now, zone)
-    )
+/// "Recorded at 10:32 by Rosalind Achebe": what a page adds about the last of the outcomes
+/// that are kept, and, where that one is bad news, that the message had been sent before.
+pub(super) fn note(told: &[Kept], now: UnixTime, zone: &TimeZone) -> Option<String> {
+    let (last, earlier) = told.split_last()?;
+    let sent_before = is_sent_as(earlier, |jti| jti == last.jti)
+        && words::of(&last.outcome, last.routed).tone != Tone::Success;
+    let before = if sent_before {
+        "It had been sent before. "
+    } else {
+        ""
+    };
+    let at = local::said_at(last.reported, now, zone);
+    Some(format!("{before}Recorded at {at} by {}", last.reported_by))
 }
 
 fn tag(status: Status, sent: bool, sent_before_change: bool) -> Tag {
@@ -111,16 +115,17 @@ const fn sex(sex: Sex) -> &'static str {
     }
 }
 
-fn told(kept: &Kept, now: UnixTime, zone: &jiff::tz::TimeZone) -> Told {
+fn last(told: &[Kept], now: UnixTime, zone: &TimeZone) -> Option<Told> {
+    let kept = told.last()?;
     let said = words::of(&kept.outcome, kept.routed);
-    Told {
+    Some(Told {
         tone: said.tone.as_str(),
         title: said.title,
         what: said.what,
         next: said.next,
         code: words::code(&kept.outcome).to_owned(),
-        note: note(kept.reported, &kept.reported_by, now, zone),
-    }
+        note: note(told, now, zone)?,
+    })
 }
 
 fn is_sent_as(told: &[Kept], which: impl Fn(Jti) -> bool) -> bool {
@@ -172,9 +177,7 @@ fn row(
         sex: sex(person.sex),
         tag: tag(appointment.status, sent, sent_before_change),
         action,
-        last: outcomes
-            .last()
-            .map(|kept| told(kept, now, &appointment.clinic.zone)),
+        last: last(outcomes, now, &appointment.clinic.zone),
     }
 }
 

@@ -1,5 +1,5 @@
 //! `POST /outcomes`: the page tells what came back for a message. Authorised by the
-//! message's own report token ([`report`](crate::report)), with or without a session;
+//! message's own report token (`crate::report`), with or without a session;
 //! kept append-only, as a browser's word.
 
 use gateway_min::UnixTime;
@@ -88,11 +88,10 @@ pub(super) async fn tell(
         Keeping::NoSuchMessage => return Ok(refused(Status::NotFound, "jti")),
     }
     let told = app.db.outcomes_of(report.jti).await?;
-    let by = told.last().map_or("", |kept| kept.reported_by.as_str());
     let zone = app.db.zone_of(report.jti).await?;
     let answer = json!({
         "recorded": true,
-        "note": note(now, by, now, &zone),
+        "note": note(&told, now, &zone),
         "sent": is_sent(told.iter().map(|kept| (&kept.outcome, kept.routed))),
         // Whoever clicks is there: a clinic's clicks keep its session alive.
         "signed_in_secs": session::note_activity(app, jar).await?,

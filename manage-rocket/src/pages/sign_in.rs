@@ -1,5 +1,4 @@
-//! Signing in by choosing a person from a list (the mock strategy: development and
-//! demonstrations), and signing out.
+//! Signing in, by the strategy there is ([`mock`]), and signing out.
 
 use askama::Template;
 use rocket::{
@@ -15,10 +14,9 @@ use rocket::{
 use super::{Frame, Page, clinics};
 use crate::{
     app::App,
-    auth::{FromOurForm, SignedIn, session},
+    auth::{FromOurForm, SignedIn, mock, session},
     db::users::Person,
     error::Failure,
-    ids::UserId,
 };
 
 /// Longest address to return to, in bytes.
@@ -55,7 +53,7 @@ pub(super) async fn page(
     let next = safe_next(next).map(|next| next.to_string());
     Page::render(&SignInPage {
         frame: Frame::of_nobody(),
-        people: app.db.people(app.sign_in.as_str()).await?,
+        people: mock::people(app).await?,
         csrf: session::sign_in_form(app, jar)?,
         next: next.as_deref().unwrap_or_default(),
         why: match why {
@@ -83,10 +81,7 @@ pub(super) async fn sign_in(
     form: Form<Chosen<'_>>,
 ) -> Result<Redirect, Failure> {
     session::check_sign_in_form(app, jar, form.csrf)?;
-    let chosen = UserId::parse(form.person).map_err(|_not_an_id| Failure::Forbidden)?;
-    let people = app.db.people(app.sign_in.as_str()).await?;
-    let person = people.iter().find(|person| person.id == chosen);
-    let person = person.ok_or(Failure::Forbidden)?;
+    let person = mock::choose(app, form.person).await?;
     session::begin(app, jar, person.id).await?;
     Ok(match safe_next(Some(form.next)) {
         Some(next) => Redirect::to(next),

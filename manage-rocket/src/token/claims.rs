@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::sign::Unsignable;
 use crate::{db::appointments::Appointment, local};
 
-/// DICOM's longest person name (PS3.5 section 6.2, PN) in characters.
+/// DICOM's longest person name (PS3.5 section 6.2) in characters.
 const MAX_PERSON_NAME: usize = 64;
 /// DICOM's longest short string (SH), such as an accession number.
 const MAX_SHORT_STRING: usize = 16;
@@ -137,11 +137,14 @@ fn json(value: &impl Serialize) -> Result<String, Unsignable> {
 }
 
 impl Content {
-    /// "Put this appointment on the worklist."
+    /// "Put this appointment on the worklist", as its `revision`.
     ///
     /// # Errors
     /// [`Unsignable`] where the appointment has a value that no worklist has room for.
-    pub(crate) fn create_item(appointment: &Appointment) -> Result<Self, Unsignable> {
+    pub(crate) fn create_item(
+        appointment: &Appointment,
+        revision: i64,
+    ) -> Result<Self, Unsignable> {
         let person = &appointment.participant;
         let accession = appointment.accession_number.as_str();
         let step = format!("{accession}-1");
@@ -160,7 +163,7 @@ impl Content {
                 study_instance_uid: &appointment.study_instance_uid,
                 requested_procedure_id: accession,
                 scheduled_procedure_step_id: step,
-                revision: appointment.revision,
+                revision,
                 participant: Participant {
                     nhs_number: person.nhs_number.as_str(),
                     name: person_name(&person.last_name, &person.first_name)?,

@@ -30,6 +30,9 @@ pub(crate) enum Unsignable {
         /// Its name.
         claim: &'static str,
     },
+    /// Its revision is already a message of other details: somebody is changing them at
+    /// this moment.
+    Changing,
     /// A value that DICOM has no room for.
     WorklistValue {
         /// The value's name.
@@ -49,6 +52,7 @@ impl fmt::Display for Unsignable {
             }
             Self::ClaimLength { claim } => write!(f, "claim {claim} is empty or too long"),
             Self::ClaimCharacters { claim } => write!(f, "control character in claim {claim}"),
+            Self::Changing => f.write_str("the details are being changed, reload the page"),
             Self::WorklistValue { name } => write!(f, "{name} does not fit a worklist"),
         }
     }

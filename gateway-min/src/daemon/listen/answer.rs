@@ -1,10 +1,9 @@
 //! Answers, and the one file that names `tiny_http`: its vocabulary (methods, status codes,
 //! header fields) and its writer.
 //!
-//! tiny_http's writer drops `Connection`, and each field given to it costs two allocations
-//! in every answer. So it writes the status line, what differs between answers, and the
-//! body; the fields that are the same text every time are put in behind the status line
-//! here. No text from outside ever reaches a field: values are constants, numbers, or lines
+//! tiny_http's writer drops `Connection`, and each field given to it costs two allocations.
+//! So it writes the status line, date, length, rare fields and body; the fields of every
+//! answer are put in behind the status line here. No text from outside ever reaches a field: values are constants, numbers, or lines
 //! that `cors` made from the configuration.
 
 use core::fmt;
@@ -101,7 +100,6 @@ impl Answer {
         )
         // A length is always known; chunks would only cost.
         .with_chunked_threshold(usize::MAX);
-        response.add_header(field("Content-Type", self.content_type)?);
         response.add_header(field("Server", "gateway-min")?);
         if let Some(allow) = self.fields.allow {
             response.add_header(field("Allow", allow)?);
@@ -117,6 +115,9 @@ impl Answer {
             .map_or(out.len(), |end| end + 1);
         let before = out.len();
         for lines in [
+            "Content-Type: ",
+            self.content_type,
+            "\r\n",
             ALWAYS,
             self.fields.lines,
             lines,
@@ -186,17 +187,17 @@ mod tests {
         put(body, format_args!("{{}}"));
         assert_eq!(
             print(&answer, "Vary: Origin\r\n", false, false),
-            "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
-             Vary: Origin\r\nContent-Type: application/json\r\nServer: gateway-min\r\n\
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+             Vary: Origin\r\nServer: gateway-min\r\n\
              Content-Length: 2\r\n\r\n{}"
         );
         answer.problem(&Reject::InProgress, None);
         let head = print(&answer, "", true, true);
         assert!(
             head.starts_with(
-                "HTTP/1.1 503 Service Unavailable\r\nCache-Control: no-store\r\n\
-                 X-Content-Type-Options: nosniff\r\nConnection: close\r\n\
-                 Content-Type: application/problem+json\r\nServer: gateway-min\r\n\
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n\
+                 Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+                 Connection: close\r\nServer: gateway-min\r\n\
                  Retry-After: 1\r\nContent-Length: "
             ),
             "{head}"

@@ -286,11 +286,12 @@ impl<'a, S: Site> Connection<'a, S> {
         answer: &Answer,
         out: &mut Vec<u8>,
     ) -> Sent {
-        if self.phase != Phase::Working && self.enter(Phase::Working).is_err() {
-            return Sent::Failed;
-        }
         let close = close || self.slots.stopping();
         if answer.print(lines, close, head.is_head(), out).is_err() {
+            return Sent::Failed;
+        }
+        if self.phase != Phase::Working && self.enter(Phase::Working).is_err() {
+            say_at_once(self.stream, out).ok();
             return Sent::Failed;
         }
         let mut stream = self.stream;

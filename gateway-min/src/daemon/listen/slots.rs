@@ -387,3 +387,176 @@ impl Slots {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::{IpAddr, Ipv4Addr};
+    use std::{
+        io::Read,
+        net::{TcpListener, TcpStream},
+        prelude::v1::*,
+        time::Duration,
+    };
+
+    use super::{Address, Deadlines, Doom, Phase, Slots};
+
+    /// A connection: the gateway's end, and the client's.
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.accept().unwrap().0, client)
+    }
+
+    fn from(last: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, last).into()
+    }
+
+    /// Slots of which each has a connection in one of `phases`, in the order of their age;
+    /// the clients' ends.
+    fn filled(phases: &[(Phase, u8)], per_address: usize) -> (Slots, Vec<TcpStream>) {
+        let slots = Slots::new(phases.len(), per_address, Deadlines::LOCAL);
+        let clients = phases
+            .iter()
+            .enumerate()
+            .map(|(slot, (phase, last))| {
+                let (stream, client) = pair();
+                slots.offer(stream, from(*last)).unwrap();
+                slots.take(slot).unwrap();
+                slots.enter(slot, Phase::Working).unwrap();
+                if *phase != Phase::Working {
+                    slots.enter(slot, *phase).unwrap();
+                }
+                client
+            })
+            .collect();
+        (slots, clients)
+    }
+
+    #[test]
+    fn who_goes_for_a_new_connection() {
+        use Phase::{Closing, Idle, Reading, Working};
+        for (name, phases, wanted) in [
+            (
+                "the longest reader",
+                [(Working, 1), (Reading, 2), (Reading, 3)],
+                Some(1),
+            ),
+            (
+                "the longest idle",
+                [(Idle, 1), (Idle, 2), (Working, 3)],
+                Some(0),
+            ),
+            (
+                "idle before reading",
+                [(Reading, 1), (Reading, 2), (Idle, 3)],
+                Some(2),
+            ),
+            (
+                "closing before idle",
+                [(Idle, 1), (Reading, 2), (Closing, 3)],
+                Some(2),
+            ),
+            (
+                "nobody who works",
+                [(Working, 1), (Working, 2), (Working, 3)],
+                None,
+            ),
+        ] {
+            let (slots, _clients) = filled(&phases, 3);
+            let (stream, _client) = pair();
+            assert_eq!(
+                slots.offer(stream, from(9)).is_ok(),
+                wanted.is_some(),
+                "{name}"
+            );
+            let gone: Vec<_> = (0..3).filter(|slot| slots.doom(*slot).is_some()).collect();
+            assert_eq!(gone, Vec::from_iter(wanted), "{name}");
+            for slot in gone {
+                assert_eq!(slots.doom(slot), Some(Doom::Evicted), "{name}");
+                assert_eq!(slots.enter(slot, Working), Err(Doom::Evicted), "{name}");
+                slots.leave(slot);
+                assert!(
+                    slots.take(slot).is_some(),
+                    "{name}: its slot is the new one's"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn past_its_share_an_address_competes_with_itself() {
+        use Phase::{Idle, Reading, Working};
+        for (name, phases, wanted) in [
+            (
+                "its own reader, not another's idle",
+                [(Idle, 1), (Reading, 2), (Working, 2)],
+                Some(1),
+            ),
+            (
+                "nobody where it only works",
+                [(Idle, 1), (Working, 2), (Working, 2)],
+                None,
+            ),
+        ] {
+            let (slots, _clients) = filled(&phases, 2);
+            let (stream, _client) = pair();
+            assert_eq!(
+                slots.offer(stream, from(2)).is_ok(),
+                wanted.is_some(),
+                "{name}"
+            );
+            let gone: Vec<_> = (0..3).filter(|slot| slots.doom(*slot).is_some()).collect();
+            assert_eq!(gone, Vec::from_iter(wanted), "{name}");
+        }
+    }
+
+    /// More at once than the slots' threads can take: the newest of them are kept.
+    #[test]
+    fn connections_that_wait_for_a_slot_are_no_more_than_slots() {
+        let slots = Slots::new(2, 2, Deadlines::LOCAL);
+        let clients: Vec<_> = (1..=5)
+            .map(|last| {
+                let (stream, client) = pair();
+                slots.offer(stream, from(last)).unwrap();
+                client
+            })
+            .collect();
+        let kept: Vec<_> = (0..2)
+            .map(|slot| slots.take(slot).unwrap().peer_addr().unwrap())
+            .collect();
+        let newest: Vec<_> = clients[3..]
+            .iter()
+            .map(|c| c.local_addr().unwrap())
+            .collect();
+        assert_eq!(kept, newest);
+        let mut closed = &clients[0];
+        assert_eq!(closed.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_first_request_is_timed_from_the_connections_beginning() {
+        let slots = Slots::new(2, 2, Deadlines::LOCAL);
+        let (stream, _client) = pair();
+        slots.offer(stream, from(1)).unwrap();
+        slots.take(0).unwrap();
+        let first = slots.enter(0, Phase::Reading).unwrap();
+        let idle = slots.enter(0, Phase::Idle).unwrap();
+        assert!(idle >= first + Duration::from_secs(10));
+        assert!(slots.enter(0, Phase::Reading).unwrap() > first);
+    }
+
+    #[test]
+    fn addresses_are_counted_as_their_owners_have_them() {
+        let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
+        for (a, b, same) in [
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("10.0.0.1", "::ffff:10.0.0.1", true),
+            ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+            ("::1", "0.0.0.1", false),
+        ] {
+            assert_eq!(address(a) == address(b), same, "{a} {b}");
+        }
+    }
+}
