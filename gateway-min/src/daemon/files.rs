@@ -4,8 +4,9 @@
 //! it is a regular file, it and its folder belong to one of the two, neither is writable by
 //! group or others (a sticky folder such as `/tmp` is), and it is not longer than its
 //! reader is willing to hold. The checks are made on the opened file, so that it cannot be
-//! exchanged between check and use. Where the file is reached by a link, the link's owner
-//! and the folders of both are asked too: who can change the link chooses the file.
+//! exchanged between check and use. Where the file, or its folder, is reached by a
+//! link, the link's owner and the folders of both ends are asked too: who can change the
+//! link chooses the file.
 
 use std::{
     fs::{self, File},
@@ -37,29 +38,8 @@ pub(crate) fn read_guarded(name: &str, path: &Path, max: usize) -> Result<Vec<u8
         return Err(refuse(Code::NoInput, "not a regular file".to_owned()));
     }
     let own = own_uid().map_err(|error| refuse(Code::Os, error.to_string()))?;
-    let mut real = path.to_path_buf();
-    for _ in 0..MAX_LINKS {
-        let folder = parent(&real);
-        let meta = fs::metadata(folder).map_err(no_input)?;
-        if let Some(fault) = fault(meta.uid(), meta.mode(), own, true) {
-            return Err(refuse(
-                Code::NoPermission,
-                format!("its folder {} {fault}", folder.display()),
-            ));
-        }
-        let meta = fs::symlink_metadata(&real).map_err(no_input)?;
-        if !meta.is_symlink() {
-            break;
-        }
-        // A link's own mode means nothing.
-        if let Some(fault) = fault(meta.uid(), 0, own, false) {
-            return Err(refuse(
-                Code::NoPermission,
-                format!("the link {} {fault}", real.display()),
-            ));
-        }
-        real = folder.join(fs::read_link(&real).map_err(no_input)?);
-    }
+    let mut links = MAX_LINKS;
+    let real = follow(path, own, &mut links).map_err(|(code, what)| refuse(code, what))?;
     let file = File::open(&real).map_err(no_input)?;
     let meta = file.metadata().map_err(no_input)?;
     if !meta.is_file() {
@@ -77,6 +57,37 @@ pub(crate) fn read_guarded(name: &str, path: &Path, max: usize) -> Result<Vec<u8
         return Err(refuse(Code::Data, format!("longer than {max} bytes")));
     }
     Ok(bytes)
+}
+
+/// Where `path` leads. Judges the folder that it is in, and where that folder or `path`
+/// itself is a link, the link's owner and the same of what it leads to; at most `links` of
+/// them.
+fn follow(path: &Path, own: u32, links: &mut usize) -> Result<PathBuf, (Code, String)> {
+    let no_input = |error: io::Error| (Code::NoInput, error.to_string());
+    let is_link = |path: &Path| fs::symlink_metadata(path).map(|meta| meta.is_symlink());
+    let mut folder = parent(path).to_path_buf();
+    if is_link(&folder).map_err(no_input)? {
+        folder = follow(&folder, own, links)?;
+    }
+    let meta = fs::metadata(&folder).map_err(no_input)?;
+    if let Some(fault) = fault(meta.uid(), meta.mode(), own, true) {
+        let what = format!("its folder {} {fault}", folder.display());
+        return Err((Code::NoPermission, what));
+    }
+    let meta = fs::symlink_metadata(path).map_err(no_input)?;
+    if !meta.is_symlink() {
+        return Ok(path.to_path_buf());
+    }
+    // A link's own mode means nothing.
+    if let Some(fault) = fault(meta.uid(), 0, own, false) {
+        let what = format!("the link {} {fault}", path.display());
+        return Err((Code::NoPermission, what));
+    }
+    *links = links
+        .checked_sub(1)
+        .ok_or_else(|| (Code::NoInput, "too many links".to_owned()))?;
+    let target = fs::read_link(path).map_err(no_input)?;
+    follow(&folder.join(target), own, links)
 }
 
 /// The files of a folder in the order of their names; names that begin with a dot are left
@@ -227,9 +238,10 @@ mod tests {
         symlink("inner/key", folder.0.join("link")).unwrap();
         symlink(folder.0.join("link"), folder.0.join("second")).unwrap();
         symlink("third", folder.0.join("third")).unwrap();
+        symlink("inner", folder.0.join("folder")).unwrap();
         for (mode, wanted) in [(0o755, None), (0o777, Some(Code::NoPermission))] {
             fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).unwrap();
-            for link in ["link", "second"] {
+            for link in ["link", "second", "folder/key"] {
                 let got = read_guarded("GATEWAY_KEYS", &folder.0.join(link), 4);
                 let code = got.as_ref().err().map(|stop| stop.code);
                 assert_eq!(code, wanted, "{link} into {mode:o}");
@@ -243,15 +255,13 @@ mod tests {
         // Only root can give a link away.
         if own_uid().unwrap() == 0 {
             fs::set_permissions(&inner, fs::Permissions::from_mode(0o755)).unwrap();
-            let link = folder.0.join("link");
-            lchown(&link, Some(12_345), None).unwrap();
-            let stop = read_guarded("GATEWAY_KEYS", &link, 4).unwrap_err();
-            assert_eq!(stop.code, Code::NoPermission);
-            assert!(
-                stop.lines[0].contains("link belongs to user 12345"),
-                "{:?}",
-                stop.lines
-            );
+            for (link, path) in [("link", "link"), ("folder", "folder/key")] {
+                lchown(folder.0.join(link), Some(12_345), None).unwrap();
+                let stop = read_guarded("GATEWAY_KEYS", &folder.0.join(path), 4).unwrap_err();
+                assert_eq!(stop.code, Code::NoPermission, "{path}");
+                let words = format!("{link} belongs to user 12345");
+                assert!(stop.lines[0].contains(&words), "{:?}", stop.lines);
+            }
         }
     }
 
