@@ -124,7 +124,15 @@ fn serve(config: Config, intake: Intake, tallies: &Arc<Tallies>) -> Result<(), S
     if !intake.clock_is_set() {
         ::log::warn!("the clock is not set: no message is judged until it is");
     }
-    ::log::warn!("no journal in this version: a message is kept in this log alone");
+    if config.log < ::log::LevelFilter::Info {
+        // The lowest level: whoever silenced the rest must still read this.
+        ::log::error!(
+            "no journal in this version, and GATEWAY_LOG leaves accepted messages out of this log: \
+             they are kept nowhere"
+        );
+    } else {
+        ::log::warn!("no journal in this version: a message is kept in this log alone");
+    }
     if !config.listen.ip().to_canonical().is_loopback() {
         ::log::warn!("no TLS: messages and answers can be read and forged on their way");
     }

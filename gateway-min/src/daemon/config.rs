@@ -350,9 +350,11 @@ impl Judge {
 
 /// Names that a gateway has without being told: its address, and what people call it.
 fn default_hosts(listen: Option<SocketAddr>) -> Vec<String> {
+    // Who reaches `::ffff:127.0.0.1` calls it 127.0.0.1.
     let address = listen
-        .filter(|listen| !listen.ip().is_unspecified())
-        .map(|listen| match listen.ip() {
+        .map(|listen| listen.ip().to_canonical())
+        .filter(|ip| !ip.is_unspecified())
+        .map(|ip| match ip {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),
         });
@@ -514,6 +516,24 @@ mod tests {
         assert_eq!((config.slots, config.per_address), (64, 32));
         assert_eq!(config.replay_capacity, 4096);
         assert!(!config.log_content);
+    }
+
+    #[test]
+    fn the_default_names_are_those_that_browsers_send() {
+        for (listen, wanted) in [
+            ("127.0.0.2:1", "127.0.0.2,localhost,screening-gateway"),
+            ("[::1]:1", "[::1],localhost,screening-gateway"),
+            (
+                "[::ffff:127.0.0.1]:1",
+                "127.0.0.1,localhost,screening-gateway",
+            ),
+            ("0.0.0.0:1", "localhost,screening-gateway"),
+            ("[::]:1", "localhost,screening-gateway"),
+            ("[::ffff:0.0.0.0]:1", "localhost,screening-gateway"),
+        ] {
+            let hosts = super::default_hosts(listen.parse().ok());
+            assert_eq!(hosts.join(","), wanted, "{listen}");
+        }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! it is a regular file, it and its folder belong to one of the two, neither is writable by
 //! group or others (a sticky folder such as `/tmp` is), and it is not longer than its
 //! reader is willing to hold. The checks are made on the opened file, so that it cannot be
-//! exchanged between check and use.
+//! exchanged between check and use. Where the file, or its folder, is reached by a
+//! link, the link's owner and the folders of both ends are asked too: who can change the
+//! link chooses the file.
 
 use std::{
     fs::{self, File},
@@ -20,6 +22,8 @@ use super::exit::{Code, Stop};
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// In a sticky folder only the owner of a file can rename or remove it.
 const STICKY: u32 = 0o1000;
+/// Most links that are followed, as Linux has it.
+const MAX_LINKS: usize = 40;
 
 /// The bytes of a file that the setting `name` points at, at most `max` of them.
 ///
@@ -34,15 +38,9 @@ pub(crate) fn read_guarded(name: &str, path: &Path, max: usize) -> Result<Vec<u8
         return Err(refuse(Code::NoInput, "not a regular file".to_owned()));
     }
     let own = own_uid().map_err(|error| refuse(Code::Os, error.to_string()))?;
-    let folder = parent(path);
-    let folder_meta = fs::metadata(folder).map_err(no_input)?;
-    if let Some(fault) = fault(folder_meta.uid(), folder_meta.mode(), own, true) {
-        return Err(refuse(
-            Code::NoPermission,
-            format!("its folder {} {fault}", folder.display()),
-        ));
-    }
-    let file = File::open(path).map_err(no_input)?;
+    let mut links = MAX_LINKS;
+    let real = follow(path, own, &mut links).map_err(|(code, what)| refuse(code, what))?;
+    let file = File::open(&real).map_err(no_input)?;
     let meta = file.metadata().map_err(no_input)?;
     if !meta.is_file() {
         return Err(refuse(Code::NoInput, "not a regular file".to_owned()));
@@ -59,6 +57,37 @@ pub(crate) fn read_guarded(name: &str, path: &Path, max: usize) -> Result<Vec<u8
         return Err(refuse(Code::Data, format!("longer than {max} bytes")));
     }
     Ok(bytes)
+}
+
+/// Where `path` leads. Judges the folder that it is in, and where that folder or `path`
+/// itself is a link, the link's owner and the same of what it leads to; at most `links` of
+/// them.
+fn follow(path: &Path, own: u32, links: &mut usize) -> Result<PathBuf, (Code, String)> {
+    let no_input = |error: io::Error| (Code::NoInput, error.to_string());
+    let is_link = |path: &Path| fs::symlink_metadata(path).map(|meta| meta.is_symlink());
+    let mut folder = parent(path).to_path_buf();
+    if is_link(&folder).map_err(no_input)? {
+        folder = follow(&folder, own, links)?;
+    }
+    let meta = fs::metadata(&folder).map_err(no_input)?;
+    if let Some(fault) = fault(meta.uid(), meta.mode(), own, true) {
+        let what = format!("its folder {} {fault}", folder.display());
+        return Err((Code::NoPermission, what));
+    }
+    let meta = fs::symlink_metadata(path).map_err(no_input)?;
+    if !meta.is_symlink() {
+        return Ok(path.to_path_buf());
+    }
+    // A link's own mode means nothing.
+    if let Some(fault) = fault(meta.uid(), 0, own, false) {
+        let what = format!("the link {} {fault}", path.display());
+        return Err((Code::NoPermission, what));
+    }
+    *links = links
+        .checked_sub(1)
+        .ok_or_else(|| (Code::NoInput, "too many links".to_owned()))?;
+    let target = fs::read_link(path).map_err(no_input)?;
+    follow(&folder.join(target), own, links)
 }
 
 /// The files of a folder in the order of their names; names that begin with a dot are left
@@ -119,7 +148,7 @@ fn own_uid() -> io::Result<u32> {
 mod tests {
     use std::{
         env, fs,
-        os::unix::fs::{MetadataExt, PermissionsExt},
+        os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink},
         path::PathBuf,
         prelude::v1::*,
         process,
@@ -197,6 +226,42 @@ mod tests {
             fs::set_permissions(&folder.0, fs::Permissions::from_mode(mode)).unwrap();
             let got = read_guarded("GATEWAY_KEYS", &path, 4);
             assert_eq!(got.err().map(|stop| stop.code), wanted, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_believed_where_its_target_would_be() {
+        let folder = Folder::new("links");
+        let inner = folder.0.join("inner");
+        fs::create_dir(&inner).unwrap();
+        folder.file("inner/key", "text", 0o600);
+        symlink("inner/key", folder.0.join("link")).unwrap();
+        symlink(folder.0.join("link"), folder.0.join("second")).unwrap();
+        symlink("third", folder.0.join("third")).unwrap();
+        symlink("inner", folder.0.join("folder")).unwrap();
+        for (mode, wanted) in [(0o755, None), (0o777, Some(Code::NoPermission))] {
+            fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).unwrap();
+            for link in ["link", "second", "folder/key"] {
+                let got = read_guarded("GATEWAY_KEYS", &folder.0.join(link), 4);
+                let code = got.as_ref().err().map(|stop| stop.code);
+                assert_eq!(code, wanted, "{link} into {mode:o}");
+                if let Err(stop) = got {
+                    assert!(stop.lines[0].contains("inner"), "{:?}", stop.lines);
+                }
+            }
+        }
+        let stop = read_guarded("GATEWAY_KEYS", &folder.0.join("third"), 4).unwrap_err();
+        assert_eq!(stop.code, Code::NoInput);
+        // Only root can give a link away.
+        if own_uid().unwrap() == 0 {
+            fs::set_permissions(&inner, fs::Permissions::from_mode(0o755)).unwrap();
+            for (link, path) in [("link", "link"), ("folder", "folder/key")] {
+                lchown(folder.0.join(link), Some(12_345), None).unwrap();
+                let stop = read_guarded("GATEWAY_KEYS", &folder.0.join(path), 4).unwrap_err();
+                assert_eq!(stop.code, Code::NoPermission, "{path}");
+                let words = format!("{link} belongs to user 12345");
+                assert!(stop.lines[0].contains(&words), "{:?}", stop.lines);
+            }
         }
     }
 

@@ -1,10 +1,15 @@
 //! What the log says, what it never says, and that nothing waits for it.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
 use serde_json::json;
 
 use crate::{
-    signer::KID,
-    support::{Client, Gateway, Unread, message, post, request},
+    signer::{KID, PUBLIC_JWK},
+    support::{Client, Gateway, Unread, command, message, post, request},
 };
 
 #[test]
@@ -40,6 +45,31 @@ fn content_is_printed_only_where_it_was_asked_for() {
     let text = silent.lines.text();
     for content in ["ZZTEST", "9990000018", "parameters"] {
         assert!(!text.contains(content), "{text}");
+    }
+}
+
+/// The line about it is the only one that these levels let through.
+#[test]
+fn a_log_that_leaves_messages_out_says_so() {
+    for level in ["error", "warn"] {
+        let mut child = command(&[
+            ("GATEWAY_LISTEN", "127.0.0.1:0"),
+            ("GATEWAY_ID", "site"),
+            ("GATEWAY_LOG", level),
+            ("JWT_PUBLIC_KEY", PUBLIC_JWK),
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(line.contains(" ERROR "), "{level}: {line}");
+        assert!(line.contains("they are kept nowhere"), "{level}: {line}");
     }
 }
 

@@ -118,6 +118,18 @@ fn a_head_request_is_answered_without_body() {
     assert_eq!(client.head().0, 405);
     client.send(&page());
     assert_eq!(client.answer().status, 200);
+    // Nor where the request's end is not known.
+    for (name, fields, wanted) in [
+        ("chunks", &[("Transfer-Encoding", "chunked")][..], 411),
+        ("two lengths", &[("Content-Length", "0, 0")], 400),
+        ("two hosts", &[("Host", "localhost"), ("Host", "a")], 400),
+    ] {
+        let mut client = gateway.client();
+        client.send(&request("HEAD /", fields, b""));
+        assert_eq!(client.head().0, wanted, "{name}");
+        client.finish_sending();
+        assert_eq!(client.rest(), "", "{name}");
+    }
 }
 
 #[test]

@@ -149,10 +149,14 @@ pub(crate) fn json(text: &str) -> impl fmt::Display {
             match c {
                 '"' => f.write_str("\\\"")?,
                 '\\' => f.write_str("\\\\")?,
-                // Controls must be escaped. The rest of what terminals and readers of
-                // JavaScript act on is escaped too, because it can be.
-                '\0'..=' ' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' if c != ' ' => {
-                    write!(f, "\\u{:04x}", u32::from(c))?;
+                ' '..='~' => fmt::Write::write_char(f, c)?,
+                // Controls must be escaped. The rest of what is not printed as itself (marks
+                // that turn the direction of writing, invisible ones) is escaped too, as it
+                // is in the log: `verify` is read on a terminal.
+                _ if c.is_ascii() || c.escape_debug().len() > 1 => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        write!(f, "\\u{unit:04x}")?;
+                    }
                 }
                 _ => fmt::Write::write_char(f, c)?,
             }
@@ -232,10 +236,16 @@ mod tests {
             "\"\\/",
             "\0\u{1}\n\r\t\u{1f} \u{7f}\u{9b}",
             "é\u{2028}😀",
+            "\u{202e}\u{200b}\u{feff}\u{e0041}",
         ] {
             let written = json(text).to_string();
             assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
             assert!(!written.chars().any(char::is_control), "{written:?}");
         }
+        // What a terminal would not show as itself.
+        assert_eq!(
+            json("a\u{202e}é\u{2066}\u{9b}\u{e0041}").to_string(),
+            r#""a\u202eé\u2066\u009b\udb40\udc41""#
+        );
     }
 }

@@ -130,19 +130,22 @@ impl<'a, S: Site> Connection<'a, S> {
         let mut begun = (filled > 0).then(Instant::now);
         let (start, end) = match self.read_head(buffer, &mut filled, &mut begun) {
             Ok(found) => found,
-            Err(end) => return self.end(end, "", answer, out),
+            Err(end) => return self.end(end, "", false, answer, out),
         };
         let started = begun.unwrap_or_else(Instant::now);
         let (front, rest) = buffer.split_at_mut(end);
         let mut arrived = filled - end;
         let head = match Head::parse(&front[start..]) {
             Ok(head) => head,
-            Err(reject) => return self.end(End::Refuse(reject), "", answer, out),
+            Err(reject) => return self.end(End::Refuse(reject), "", false, answer, out),
         };
         let lines = self.site.lines(&head);
+        let head_only = head.is_head();
         let framing = match head.framing() {
             Ok(framing) => framing,
-            Err(reject) => return self.end(End::Refuse(reject), lines, answer, out),
+            Err(reject) => {
+                return self.end(End::Refuse(reject), lines, head_only, answer, out);
+            }
         };
         let judged = guard(|| self.site.admit(&head, framing.length))
             .unwrap_or_else(|Panicked| Err(super::Refusal::from(Reject::Internal)));
@@ -160,11 +163,11 @@ impl<'a, S: Site> Connection<'a, S> {
         }
         let body = match self.read_body(rest, &mut arrived, framing) {
             Ok(len) => &rest[..len],
-            Err(end) => return self.end(end, lines, answer, out),
+            Err(end) => return self.end(end, lines, head_only, answer, out),
         };
         let deadline = match self.enter(Phase::Working) {
             Ok(deadline) => deadline,
-            Err(doom) => return self.end(last_words(doom), lines, answer, out),
+            Err(doom) => return self.end(last_words(doom), lines, head_only, answer, out),
         };
         let request = Request {
             head: &head,
@@ -255,14 +258,21 @@ impl<'a, S: Site> Connection<'a, S> {
         }
     }
 
-    /// The answer to a request that was not read to its end.
-    fn end(&mut self, end: End, lines: &str, answer: &mut Answer, out: &mut Vec<u8>) -> Next {
+    /// The answer to a request that was not read to its end; no body where `head_only`.
+    fn end(
+        &mut self,
+        end: End,
+        lines: &str,
+        head_only: bool,
+        answer: &mut Answer,
+        out: &mut Vec<u8>,
+    ) -> Next {
         let End::Refuse(reject) = end else {
             return Next::Close;
         };
         self.site.refused(&reject);
         answer.problem(&reject, None);
-        if answer.print(lines, true, false, out).is_err() {
+        if answer.print(lines, true, head_only, out).is_err() {
             return Next::Close;
         }
         if self.enter(Phase::Working).is_err() {

@@ -298,6 +298,10 @@ impl Slots {
         if let Some((doom, _)) = live.doom {
             return Err(doom);
         }
+        if phase == Phase::Idle && self.stopping() {
+            // Its last answer was begun before the stop: treated as those that were idle.
+            live.stream.shutdown(Shutdown::Read).ok();
+        }
         // The time to read a first request runs from the connection's beginning.
         if (live.phase, phase) != (Phase::Fresh, Phase::Reading) {
             live.since = Instant::now();
@@ -392,7 +396,7 @@ impl Slots {
 mod tests {
     use core::net::{IpAddr, Ipv4Addr};
     use std::{
-        io::Read,
+        io::{Read, Write},
         net::{TcpListener, TcpStream},
         prelude::v1::*,
         time::Duration,
@@ -543,6 +547,25 @@ mod tests {
         let idle = slots.enter(0, Phase::Idle).unwrap();
         assert!(idle >= first + Duration::from_secs(10));
         assert!(slots.enter(0, Phase::Reading).unwrap() > first);
+    }
+
+    /// An answer that was begun before the stop does not say that it is the last: the
+    /// connection must not wait for a next request.
+    #[test]
+    fn what_becomes_idle_after_the_stop_is_at_its_end() {
+        let slots = Slots::new(2, 2, Deadlines::LOCAL);
+        let (stream, mut client) = pair();
+        slots.offer(stream, from(1)).unwrap();
+        let stream = slots.take(0).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        slots.enter(0, Phase::Working).unwrap();
+        client.write_all(b"x").unwrap();
+        slots.stop();
+        slots.enter(0, Phase::Idle).unwrap();
+        let mut rest = Vec::new();
+        // What has arrived is read; nothing more is waited for.
+        (&*stream).read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"x");
     }
 
     #[test]
