@@ -107,9 +107,11 @@ struct Stamp {
     device: u64,
     inode: u64,
     len: u64,
-    /// Seconds and nanoseconds.
+    owner: u32,
+    mode: u32,
+    /// Seconds and nanoseconds, as all times here.
     modified: (i64, i64),
-    /// Likewise: owner and mode cannot change without it.
+    /// When content, owner, mode or name changed; nobody can set it back.
     changed: (i64, i64),
 }
 
@@ -120,6 +122,8 @@ impl Stamp {
             device: meta.dev(),
             inode: meta.ino(),
             len: meta.len(),
+            owner: meta.uid(),
+            mode: meta.mode(),
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
         })
@@ -177,7 +181,7 @@ fn own_uid() -> io::Result<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         env, fs,
         os::unix::fs::{MetadataExt, PermissionsExt},
@@ -189,10 +193,10 @@ mod tests {
     use super::{Code, fault, list, look, own_uid, read_guarded};
 
     /// A folder of one test's own, removed with it.
-    struct Folder(PathBuf);
+    pub(in crate::daemon) struct Folder(pub(in crate::daemon) PathBuf);
 
     impl Folder {
-        fn new(name: &str) -> Self {
+        pub(in crate::daemon) fn new(name: &str) -> Self {
             let path = env::temp_dir().join(format!("gateway-files-{name}-{}", process::id()));
             fs::create_dir(&path).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
@@ -200,7 +204,7 @@ mod tests {
         }
 
         #[expect(clippy::disallowed_methods, reason = "a test's own file")]
-        fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+        pub(in crate::daemon) fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
             let path = self.0.join(name);
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();

@@ -185,3 +185,164 @@ fn moves(before: &Keys, after: &Keys) -> Vec<String> {
         .map(|kid| format!("key {} went", quoted(kid)));
     came.chain(went).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        prelude::v1::*,
+        sync::Arc,
+        time::{Duration, Instant},
+    };
+
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    use ed25519_dalek::SigningKey;
+
+    use super::{PERIOD, RETRY, Watch, moves};
+    use crate::{
+        UnixTime,
+        daemon::{
+            files::{look, tests::Folder},
+            keys::{KeyRing, load_path},
+        },
+    };
+
+    const A_MOMENT: Duration = Duration::from_millis(1);
+
+    fn jwk(kid: &str, secret: u8) -> String {
+        let key = SigningKey::from_bytes(&[secret; 32]).verifying_key();
+        let x = Base64UrlUnpadded::encode_string(key.as_bytes());
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#)
+    }
+
+    fn watched(folder: &Folder, text: &str) -> (Watch, Arc<KeyRing>) {
+        let path = folder.file("key", text, 0o600);
+        let loaded = load_path("GATEWAY_KEYS", &path).unwrap();
+        let ring = Arc::new(KeyRing::new(loaded));
+        let watch = Watch::new("GATEWAY_KEYS", path, Arc::clone(&ring), || UnixTime::EPOCH);
+        (watch, ring)
+    }
+
+    fn kids(ring: &KeyRing) -> Vec<String> {
+        ring.current().keys.kids().map(str::to_owned).collect()
+    }
+
+    /// Writes the file so that no look could tell.
+    fn write_unseen(folder: &Folder, text: &str, watch: &mut Watch) {
+        let path = folder.file("key", text, 0o600);
+        watch.seen = Some(look(&path));
+    }
+
+    #[test]
+    fn what_leaves_no_trace_is_found_by_reading_once_more() {
+        let folder = Folder::new("watch-trace");
+        let (mut watch, ring) = watched(&folder, &jwk("a", 1));
+        let start = Instant::now();
+
+        folder.file("key", &jwk("b", 2), 0o600);
+        watch.look(false, start);
+        assert_eq!(kids(&ring), ["b"]);
+        // It was not finished when it was read.
+        write_unseen(&folder, &jwk("c", 3), &mut watch);
+        watch.look(false, start + PERIOD - A_MOMENT);
+        assert_eq!(kids(&ring), ["b"]);
+        watch.look(false, start + PERIOD);
+        assert_eq!(kids(&ring), ["c"]);
+        // By now it has settled: nothing is read but what looks different, or when asked.
+        write_unseen(&folder, &jwk("d", 4), &mut watch);
+        watch.look(false, start + RETRY * 10);
+        assert_eq!(kids(&ring), ["c"]);
+        watch.look(true, start + RETRY * 10);
+        assert_eq!(kids(&ring), ["d"]);
+    }
+
+    #[test]
+    fn the_first_look_reads_whatever_was_loaded_before() {
+        let folder = Folder::new("watch-first");
+        let (mut watch, ring) = watched(&folder, &jwk("a", 1));
+        folder.file("key", &jwk("b", 1), 0o600);
+        watch.look(false, Instant::now());
+        assert_eq!(kids(&ring), ["b"]);
+    }
+
+    #[test]
+    fn a_fault_that_leaves_no_trace_when_it_goes_is_tried_again() {
+        let folder = Folder::new("watch-retry");
+        let (mut watch, ring) = watched(&folder, &jwk("a", 1));
+        let start = Instant::now();
+        folder.file("key", "garbage", 0o600);
+        watch.look(false, start);
+        watch.look(false, start + PERIOD);
+        assert!(ring.degraded().is_some());
+        write_unseen(&folder, &jwk("b", 2), &mut watch);
+        watch.look(false, start + PERIOD + RETRY - A_MOMENT);
+        assert_eq!(
+            (ring.degraded().is_some(), kids(&ring)),
+            (true, vec!["a".to_owned()])
+        );
+        watch.look(false, start + PERIOD + RETRY);
+        assert_eq!((ring.degraded(), kids(&ring)), (None, vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn whoever_has_begun_keeps_the_set_that_it_began_with() {
+        let folder = Folder::new("watch-held");
+        let (mut watch, ring) = watched(&folder, &jwk("a", 1));
+        let held = ring.current();
+        folder.file("key", &jwk("b", 2), 0o600);
+        watch.look(false, Instant::now());
+        assert!(held.keys.kids().eq(["a"]));
+        assert_eq!(kids(&ring), ["b"]);
+        assert_eq!(
+            Arc::strong_count(&held),
+            1,
+            "freed with the last hand on it"
+        );
+    }
+
+    #[test]
+    fn an_unchanged_set_is_not_exchanged() {
+        let folder = Folder::new("watch-same");
+        let (mut watch, ring) = watched(&folder, &jwk("a", 1));
+        let before = ring.current();
+        folder.file("key", &format!(" {}", jwk("a", 1)), 0o600);
+        watch.look(true, Instant::now());
+        assert!(Arc::ptr_eq(&before, &ring.current()));
+    }
+
+    #[test]
+    fn what_moved_is_told_by_kid_and_key() {
+        let folder = Folder::new("watch-moves");
+        let set = |keys: &[(&str, u8)]| {
+            let keys: Vec<_> = keys.iter().map(|(kid, secret)| jwk(kid, *secret)).collect();
+            let text = format!(r#"{{"keys":[{}]}}"#, keys.join(","));
+            let path = folder.file("set", &text, 0o600);
+            load_path("GATEWAY_KEYS", &path).unwrap().keys
+        };
+        let before = set(&[("a", 1), ("b", 2)]);
+        for (name, after, told) in [
+            ("the same", set(&[("a", 1), ("b", 2)]), &[][..]),
+            ("another order", set(&[("b", 2), ("a", 1)]), &[]),
+            (
+                "one more",
+                set(&[("a", 1), ("c\\n", 3), ("b", 2)]),
+                &[r#"key "c\n" came"#],
+            ),
+            ("one less", set(&[("b", 2)]), &[r#"key "a" went"#]),
+            (
+                "another kid",
+                set(&[("a", 1), ("c", 2)]),
+                &[r#"key "c" came"#, r#"key "b" went"#],
+            ),
+            (
+                "exchanged",
+                set(&[("a", 2), ("b", 1)]),
+                &[
+                    r#"key "a" stands for another key now"#,
+                    r#"key "b" stands for another key now"#,
+                ],
+            ),
+        ] {
+            assert_eq!(moves(&before, &after), told, "{name}");
+        }
+    }
+}
