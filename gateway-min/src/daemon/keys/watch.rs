@@ -106,13 +106,8 @@ impl Watch {
         let (name, path) = (self.name, self.path.display().to_string());
         let before = self.ring.current();
         let moves = moves(&before.keys, &loaded.keys);
-        let notes = if loaded.notes == before.notes {
-            Vec::new()
-        } else {
-            loaded.notes.clone()
-        };
-        let count = loaded.keys.len();
-        if !moves.is_empty() || loaded.notes != before.notes {
+        let noted = loaded.notes != before.notes;
+        if noted || !moves.is_empty() {
             self.ring.swap(loaded);
         }
         self.ring.set_degraded(None);
@@ -123,9 +118,11 @@ impl Watch {
         for told in &moves {
             log::info!("{told}");
         }
-        for note in &notes {
+        let set = self.ring.current();
+        for note in set.notes.iter().filter(|_| noted) {
             log::warn!("{}", raw(note));
         }
+        let count = set.keys.len();
         if !moves.is_empty() {
             log::info!("{name}: {}: keys in use: {count}", raw(&path));
         } else if asked {
