@@ -9,7 +9,7 @@
     reason = "cargo speaks to a build script through the environment"
 )]
 
-use std::{env, process::Command};
+use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -24,7 +24,8 @@ fn main() {
         "--path-format=absolute",
         "--git-path",
         "logs/HEAD",
-    ]) {
+    ]) && Path::new(&path).exists()
+    {
         println!("cargo::rerun-if-changed={path}");
     }
     let secs = match env::var_os("SOURCE_DATE_EPOCH") {

@@ -243,7 +243,7 @@ async fn clinics_are_grouped_by_their_own_day() {
     assert_eq!(order(&page.body), expected);
     assert!(page.body.contains("Monday 6 July 2026, 09:00"));
     assert!(
-        page.body.contains("7 appointments"),
+        page.body.contains("7 appointments, 1 cancelled"),
         "the cancelled one is not counted"
     );
     // 23:30 in London is half past ten at night by UTC: still the same day, both ways.

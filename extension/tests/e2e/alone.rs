@@ -492,7 +492,7 @@ fn a_second_click_waits_for_the_first() {
     let (release, held) = channel();
     let held = Mutex::new(held);
     let scene = Scene::new(&["token"], move |_| {
-        held.lock().unwrap().recv().unwrap();
+        held.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         accepted()
     });
     let page = scene.page();

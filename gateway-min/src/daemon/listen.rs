@@ -102,8 +102,9 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    // A restart must not wait for the connections of the last run.
-    socket.set_reuse_address(true)?;
+    // A restart must not wait for the connections of the last run. A free port is another
+    // matter: with this set, two that are looking for one may be given the same.
+    socket.set_reuse_address(address.port() != 0)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -27,6 +27,8 @@ use simple_logger::SimpleLogger;
 const MAX_WAITING: usize = 1024;
 /// Most bytes in the lines that wait, together.
 const MAX_WAITING_BYTES: usize = 256 * 1024;
+/// Room for a usual line, so that it is written without moving.
+const USUAL_LINE: usize = 256;
 /// Lines shorter than this keep their buffer for the next one.
 const KEPT_CAPACITY: usize = 1024;
 /// Most buffers kept.
@@ -142,7 +144,8 @@ impl Log for Queue {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let mut text = self.lock().spare.pop().unwrap_or_default();
+        let spare = self.lock().spare.pop();
+        let mut text = spare.unwrap_or_else(|| String::with_capacity(USUAL_LINE));
         // Writing into a String fails only where a Display does; what it wrote is kept.
         text.write_fmt(*record.args()).ok();
         let mut waiting = self.lock();

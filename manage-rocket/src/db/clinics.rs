@@ -34,6 +34,8 @@ pub(crate) struct Clinic {
     pub(crate) gateway: Option<Gateway>,
     /// How many appointments it has that were not cancelled.
     pub(crate) appointments: i64,
+    /// How many were.
+    pub(crate) cancelled: i64,
 }
 
 macro_rules! select {
@@ -42,7 +44,9 @@ macro_rules! select {
             "SELECT c.id, c.name, c.local_date, c.local_time, c.time_zone, \
              s.name AS site_name, o.code AS organisation_code, g.id AS gateway_id, \
              (SELECT COUNT(*) FROM appointments a \
-               WHERE a.clinic_id = c.id AND a.status <> 'cancelled') AS appointments \
+               WHERE a.clinic_id = c.id AND a.status <> 'cancelled') AS appointments, \
+             (SELECT COUNT(*) FROM appointments a \
+               WHERE a.clinic_id = c.id AND a.status = 'cancelled') AS cancelled \
              FROM clinics c JOIN sites s ON s.id = c.site_id \
              JOIN organisations o ON o.id = s.organisation_id \
              LEFT JOIN gateways g ON g.site_id = s.id AND g.state = 'active' \
@@ -64,6 +68,7 @@ fn clinic(row: &AnyRow) -> DbResult<Clinic> {
         organisation_code: row.try_get("organisation_code")?,
         gateway: gateway.map(|id| Gateway { id }),
         appointments: row.try_get("appointments")?,
+        cancelled: row.try_get("cancelled")?,
     })
 }
 

@@ -28,6 +28,7 @@ struct Row {
     name: String,
     site: String,
     appointments: i64,
+    cancelled: i64,
 }
 
 fn row(clinic: &Clinic) -> Row {
@@ -38,6 +39,7 @@ fn row(clinic: &Clinic) -> Row {
         name: clinic.name.clone(),
         site: clinic.site_name.clone(),
         appointments: clinic.appointments,
+        cancelled: clinic.cancelled,
     }
 }
 

@@ -92,10 +92,13 @@ pub(crate) fn sign(key: &MessageKey, claims: &str) -> Result<String, Unsignable>
 
 #[cfg(test)]
 mod tests {
-    use gateway_min::limits;
+    use gateway_min::{UnixTime, claims::ActionType, limits};
 
     use super::{Unsignable, protected_header, sign};
-    use crate::token::key::{MessageKey, tests::RFC8037_PEM};
+    use crate::token::{
+        claims::{Claims, Content},
+        key::{MessageKey, tests::RFC8037_PEM},
+    };
 
     #[test]
     fn the_header_is_within_its_bound() {
@@ -123,5 +126,40 @@ mod tests {
             sign(&key, &" ".repeat(len)),
             Err(Unsignable::ClaimsTooLong { len })
         );
+    }
+
+    /// The very tokens that PyJWT and jose are shown by `.ci/test`.
+    #[test]
+    fn what_is_signed_is_what_other_libraries_are_shown() {
+        let key = MessageKey::from_pem(RFC8037_PEM).unwrap();
+        let shown = include_str!("../../../gateway-min/tests/interop/ours.txt");
+        let contents = [
+            (ActionType::Echo, "echo", "{}"),
+            (
+                ActionType::WorklistCreateItem,
+                "appointment",
+                r#"{"first_name":"Zoë","last_name":"Zboń","note":"\"\\ 😀"}"#,
+            ),
+        ];
+        let signed = contents.map(|(action, subject, parameters)| {
+            let content = Content {
+                subject: subject.to_owned(),
+                organisation: "RVN".to_owned(),
+                action,
+                source_reference: r#"{"appointment_id":"1"}"#.to_owned(),
+                parameters: parameters.to_owned(),
+            };
+            let claims = Claims {
+                issuer: "http://localhost:8080",
+                audience: "screening-gateway",
+                issued: UnixTime::from_secs(1_799_999_990),
+                expires: UnixTime::from_secs(1_800_003_600),
+                jti: "3d0c4a3c-41a7-4c7f-9a5f-6f3a8f5f4c01",
+                actor: "uid-1",
+                content: &content,
+            };
+            sign(&key, &claims.to_json().unwrap()).unwrap() + "\n"
+        });
+        assert_eq!(signed.concat(), shown);
     }
 }
