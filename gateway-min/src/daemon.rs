@@ -6,7 +6,7 @@
 //! | `config` (+ `line`) | settings with their origin, a configuration that cannot be invalid |
 //! | `exit` | exit codes |
 //! | `files` | opening with checks: the only file that opens any |
-//! | `keys` | the key set |
+//! | `keys` (+ `watch`) | the key set, and its exchange while messages come in |
 //! | `clock` | the only file that reads the wall clock |
 //! | `log` | the queue to the console; the only file that names `simple_logger` |
 //! | `listen` (+ `slots`, `head`, `answer`, `connection`) | the guarded socket |
@@ -23,12 +23,15 @@ use std::{
     os::unix::net::UnixStream,
     prelude::v1::*,
     process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     flag, low_level,
 };
 
@@ -47,11 +50,15 @@ mod route;
 mod tallies;
 mod verdict;
 
-use config::{Command, Config};
+use config::{Command, Config, KeySource};
 use cors::Cors;
 use exit::{Code, Stop};
 use health::Health;
 use intake::Intake;
+use keys::{
+    KeyRing,
+    watch::{self, Watch},
+};
 use listen::{Deadlines, Slots};
 use route::Gateway;
 use tallies::Tallies;
@@ -95,18 +102,24 @@ fn run(
         }
     }
     let (name, source) = &config.keys;
-    let (keys, notes) = keys::load(name, source)?;
-    for kid in keys.kids() {
+    let ring = Arc::new(KeyRing::new(keys::load(name, source)?));
+    let set = ring.current();
+    for kid in set.keys.kids() {
         ::log::info!("key {}", log::quoted(kid));
     }
-    for note in &notes {
-        ::log::warn!("{note}");
+    for note in &set.notes {
+        ::log::warn!("{}", log::raw(note));
     }
     let tallies = Arc::new(Tallies::new());
-    let intake = Intake::new(&config, keys, clock::system, Arc::clone(&tallies));
+    let intake = Intake::new(
+        &config,
+        Arc::clone(&ring),
+        clock::system,
+        Arc::clone(&tallies),
+    );
     match command {
         Command::Check => {
-            tell(&notes);
+            tell(&set.notes);
             say("the configuration is good\n")
         }
         Command::Verify(now) => verdict::run(&intake, now, io::stdin().lock(), io::stdout().lock())
@@ -115,12 +128,21 @@ fn run(
                 ErrorKind::BrokenPipe => Ok(()),
                 _ => Err(Stop::new(Code::Io, format!("verify: {error}"))),
             }),
-        _ => serve(config, intake, &tallies),
+        _ => {
+            // Not held while serving: what was replaced is to be freed.
+            drop(set);
+            serve(config, ring, intake, &tallies)
+        }
     }
 }
 
 /// From judged settings to the last answer.
-fn serve(config: Config, intake: Intake, tallies: &Arc<Tallies>) -> Result<(), Stop> {
+fn serve(
+    config: Config,
+    ring: Arc<KeyRing>,
+    intake: Intake,
+    tallies: &Arc<Tallies>,
+) -> Result<(), Stop> {
     if !intake.clock_is_set() {
         ::log::warn!("the clock is not set: no message is judged until it is");
     }
@@ -137,7 +159,7 @@ fn serve(config: Config, intake: Intake, tallies: &Arc<Tallies>) -> Result<(), S
         ::log::warn!("no TLS: messages and answers can be read and forged on their way");
     }
 
-    let signals = Signals::catch().map_err(|error| os("signals", &error))?;
+    let mut signals = Signals::catch().map_err(|error| os("signals", &error))?;
     let listener = listen::bind(config.listen).map_err(|error| {
         let code = match error.kind() {
             ErrorKind::PermissionDenied => Code::NoPermission,
@@ -158,10 +180,25 @@ fn serve(config: Config, intake: Intake, tallies: &Arc<Tallies>) -> Result<(), S
     let server = listen::serve(listener, slots, gateway).map_err(|error| os("threads", &error))?;
     let probe = health::start(health, server.own_address(), host)
         .map_err(|error| os("the probe", &error))?;
+    let (name, source) = config.keys;
+    let mut watch = match source {
+        KeySource::Path(path) => Some(Watch::new(name, path, ring, clock::system)),
+        KeySource::Inline(_) => None,
+    };
     // Announced when it is so: the socket is bound, and every thread stands.
     ::log::info!("listening on {}", server.address());
 
-    signals.wait().map_err(|error| os("signals", &error))?;
+    loop {
+        let wish = signals.next(watch.as_ref().map(|_| watch::PERIOD));
+        match (wish.map_err(|error| os("signals", &error))?, &mut watch) {
+            (Some(Wish::Stop), _) => break,
+            (wish, Some(watch)) => watch.look(wish == Some(Wish::Reload), Instant::now()),
+            (Some(Wish::Reload), None) => ::log::info!(
+                "asked to read the keys again: {name} holds their text itself, which cannot change"
+            ),
+            (None, None) => {}
+        }
+    }
     ::log::info!("asked to stop: finishing what has begun");
     drop(probe);
     if !server.drain(DRAIN) {
@@ -172,26 +209,59 @@ fn serve(config: Config, intake: Intake, tallies: &Arc<Tallies>) -> Result<(), S
     Ok(())
 }
 
-/// SIGTERM and SIGINT. The first asks for an orderly stop, the second ends the process.
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wish {
+    /// To read the keys again.
+    Reload,
+    /// To stop in order.
+    Stop,
+}
+
+/// SIGHUP asks for the keys to be read again. Of SIGTERM and SIGINT the first asks for an
+/// orderly stop, the second ends the process.
 struct Signals {
+    /// A byte for each signal; what it was stands in the flags.
     reader: UnixStream,
+    reload: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Signals {
     fn catch() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
-        let seen = Arc::new(AtomicBool::new(false));
+        let (reload, stop) = (Arc::default(), Arc::default());
         for signal in [SIGTERM, SIGINT] {
-            // In this order: the first signal is not yet `seen` when it comes by.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
-            flag::register(signal, Arc::clone(&seen))?;
+            // In this order: `stop` is not yet set when the first signal comes by.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
+            flag::register(signal, Arc::clone(&stop))?;
             low_level::pipe::register(signal, writer.try_clone()?)?;
         }
-        Ok(Self { reader })
+        flag::register(SIGHUP, Arc::clone(&reload))?;
+        low_level::pipe::register(SIGHUP, writer)?;
+        Ok(Self {
+            reader,
+            reload,
+            stop,
+        })
     }
 
-    fn wait(mut self) -> io::Result<()> {
-        self.reader.read_exact(&mut [0])
+    /// Waits for the next one, at most `limit` where there is one. Several that ask for the
+    /// same can be one.
+    fn next(&mut self, limit: Option<Duration>) -> io::Result<Option<Wish>> {
+        self.reader.set_read_timeout(limit)?;
+        loop {
+            if self.stop.load(Ordering::SeqCst) {
+                return Ok(Some(Wish::Stop));
+            }
+            if self.reload.swap(false, Ordering::SeqCst) {
+                return Ok(Some(Wish::Reload));
+            }
+            match self.reader.read_exact(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                read => read?,
+            }
+        }
     }
 }
 

@@ -102,6 +102,11 @@ mod tables {
             })
         }
 
+        /// The 32 bytes that it was made from.
+        pub(crate) const fn encoded(&self) -> &[u8; PUBLIC_KEY_LEN] {
+            &self.encoded
+        }
+
         /// Whether `signature` over `message` holds.
         #[expect(clippy::arithmetic_side_effects, reason = "curve arithmetic is total")]
         pub(crate) fn holds(&self, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
@@ -155,6 +160,11 @@ mod plain {
     impl Prepared {
         pub(crate) fn new(point: &[u8; PUBLIC_KEY_LEN]) -> Result<Self, Weak> {
             super::strong(point).map(Self)
+        }
+
+        /// The 32 bytes that it was made from.
+        pub(crate) fn encoded(&self) -> &[u8; PUBLIC_KEY_LEN] {
+            self.0.as_bytes()
         }
 
         /// Whether `signature` over `message` holds.

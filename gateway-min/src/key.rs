@@ -190,6 +190,13 @@ impl<const N: usize> KeySet<N> {
         self.keys.iter().map(|key| key.kid.as_str())
     }
 
+    /// Each `kid` with the public key that is held under it (RFC 8032 section 5.1.2), in
+    /// the order of adding: what tells one set from another.
+    pub fn public_keys(&self) -> impl Iterator<Item = (&str, &[u8; PUBLIC_KEY_LEN])> {
+        let keys = self.keys.iter();
+        keys.map(|key| (key.kid.as_str(), key.prepared.encoded()))
+    }
+
     /// The key that a token asks for, with the `kid` it is held under. Without a `kid`
     /// it is the only key there is.
     pub(crate) fn find(&self, kid: Option<&str>) -> Result<(&str, &Prepared), Reject> {

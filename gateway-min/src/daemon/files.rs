@@ -7,10 +7,12 @@
 //! exchanged between check and use. Where the file, or its folder, is reached by a
 //! link, the link's owner and the folders of both ends are asked too: who can change the
 //! link chooses the file.
+//!
+//! [`look`] tells whether something there may have changed since, without reading it.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs::{self, File, Metadata},
+    io::{self, ErrorKind, Read},
     os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     prelude::v1::*,
@@ -102,15 +104,78 @@ pub(crate) fn list(name: &str, folder: &Path) -> Result<Vec<PathBuf>, Stop> {
             format!("{name}: {}: {error}", folder.display()),
         )
     };
+    entries(folder).map_err(no_input)
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(no_input)? {
-        let entry = entry.map_err(no_input)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
         if !entry.file_name().as_encoded_bytes().starts_with(b".") {
             paths.push(entry.path());
         }
     }
     paths.sort();
     Ok(paths)
+}
+
+/// How a file, or a folder with its files, stood when it was looked at. Two that are equal
+/// say that nothing happened in between, but for what the file system's clock is too
+/// coarse to tell apart.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Sight {
+    itself: Result<Stamp, ErrorKind>,
+    /// Owner and mode of the folder around it, by which it is believed or not.
+    around: Result<(u32, u32), ErrorKind>,
+    inside: Vec<(PathBuf, Result<Stamp, ErrorKind>)>,
+}
+
+/// Changes when a file is exchanged, written, or given to somebody.
+#[derive(PartialEq, Eq, Debug)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    len: u64,
+    owner: u32,
+    mode: u32,
+    /// Seconds and nanoseconds, as all times here.
+    modified: (i64, i64),
+    /// When content, owner, mode or name changed; nobody can set it back.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Result<Self, ErrorKind> {
+        let meta = fs::metadata(path).map_err(|error| error.kind())?;
+        Ok(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            len: meta.len(),
+            owner: meta.uid(),
+            mode: meta.mode(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+}
+
+/// Looks at a file, or at a folder and each file that [`list`] finds in it, through links.
+pub(crate) fn look(path: &Path) -> Sight {
+    let owner_and_mode = |meta: Metadata| (meta.uid(), meta.mode());
+    // What is no folder, or cannot be listed, has its stamp alone.
+    let inside = entries(path).unwrap_or_default().into_iter();
+    Sight {
+        itself: Stamp::of(path),
+        around: fs::metadata(parent(path))
+            .map(owner_and_mode)
+            .map_err(|error| error.kind()),
+        inside: inside
+            .map(|file| {
+                let stamp = Stamp::of(&file);
+                (file, stamp)
+            })
+            .collect(),
+    }
 }
 
 /// The folder that holds `path`.
@@ -145,7 +210,7 @@ fn own_uid() -> io::Result<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         env, fs,
         os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink},
@@ -154,13 +219,13 @@ mod tests {
         process,
     };
 
-    use super::{Code, fault, list, own_uid, read_guarded};
+    use super::{Code, fault, list, look, own_uid, read_guarded};
 
     /// A folder of one test's own, removed with it.
-    struct Folder(PathBuf);
+    pub(in crate::daemon) struct Folder(pub(in crate::daemon) PathBuf);
 
     impl Folder {
-        fn new(name: &str) -> Self {
+        pub(in crate::daemon) fn new(name: &str) -> Self {
             let path = env::temp_dir().join(format!("gateway-files-{name}-{}", process::id()));
             fs::create_dir(&path).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
@@ -168,7 +233,7 @@ mod tests {
         }
 
         #[expect(clippy::disallowed_methods, reason = "a test's own file")]
-        fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+        pub(in crate::daemon) fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
             let path = self.0.join(name);
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -296,6 +361,71 @@ mod tests {
             let got = fault(owner, mode, OWN, folder);
             let begins = |got: &String| wanted.is_some_and(|wanted| got.starts_with(wanted));
             assert_eq!(got.as_ref().map(begins), wanted.map(|_| true), "{got:?}");
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test's own files")]
+    fn a_look_tells_what_happened_since_the_last_one() {
+        let folder = Folder::new("look");
+        let inner = folder.0.join("keys");
+        let mode = |path: &PathBuf, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        fs::create_dir(&inner).unwrap();
+        mode(&inner, 0o700);
+        let other = folder.file("other", "same", 0o600);
+        let file = folder.file("keys/file", "text", 0o600);
+        let link = folder.0.join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let absent = folder.0.join("absent");
+        let all = [&file, &inner, &link, &absent];
+        let mut last = all.map(|path| look(path));
+        // Which of the file, the folder it is in, a link to it, and a path without anything
+        // look different after each step.
+        let steps: [(&str, &dyn Fn(), [bool; 4]); 8] = [
+            ("nothing", &|| {}, [false; 4]),
+            (
+                "written longer",
+                &|| fs::write(&file, "longer").unwrap(),
+                [true, true, true, false],
+            ),
+            ("mode", &|| mode(&file, 0o640), [true, true, true, false]),
+            (
+                "exchanged",
+                &|| fs::rename(&other, &file).unwrap(),
+                [true, true, true, false],
+            ),
+            (
+                "the folder's mode",
+                &|| mode(&inner, 0o750),
+                [true, true, false, false],
+            ),
+            (
+                "a file more",
+                &|| fs::write(inner.join("more"), "").unwrap(),
+                [false, true, false, false],
+            ),
+            (
+                "something where nothing was",
+                &|| fs::write(&absent, "").unwrap(),
+                [false, false, false, true],
+            ),
+            (
+                "removed",
+                &|| fs::remove_file(&file).unwrap(),
+                [true, true, true, false],
+            ),
+        ];
+        for (name, step, wanted) in steps {
+            step();
+            let now = all.map(|path| look(path));
+            let mut differ = [false; 4];
+            for (differ, (last, now)) in differ.iter_mut().zip(last.iter().zip(&now)) {
+                *differ = last != now;
+            }
+            assert_eq!(differ, wanted, "{name}");
+            last = now;
         }
     }
 

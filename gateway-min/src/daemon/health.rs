@@ -3,7 +3,8 @@
 //! asking costs nothing and can prove nothing by itself.
 //!
 //! *Live*: a probe got through lately. *Ready*: live, and messages can be judged: keys are
-//! loaded and the clock is plausible.
+//! loaded and the clock is plausible. *Degraded*: ready all the same, and somebody must see
+//! to something.
 
 use std::{
     io::{self, Read, Write},
@@ -18,12 +19,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::UnixTime;
+
 /// From one probe to the next.
 const PERIOD: Duration = Duration::from_secs(10);
 /// A probe older than this proves nothing: two were missed.
 const STALE: Duration = Duration::from_secs(25);
 /// How long a probe waits for each step.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Something that is wrong and takes nothing out of service yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Degraded {
+    /// Stable name, listed in the README.
+    pub(crate) code: &'static str,
+    /// When it began, by the wall clock of that time.
+    pub(crate) since: UnixTime,
+    /// When it began, by a clock that nobody sets.
+    pub(crate) began: Instant,
+}
 
 /// What the probe found, for whoever asks.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use std::{
 use super::{
     clock::{self, Clock},
     config::Config,
-    keys::Keys,
+    keys::{KeyRing, Keys},
     listen::{Answer, Fields, json, put},
     log::{quoted, raw},
     tallies::Tallies,
@@ -79,7 +79,7 @@ pub(crate) struct Intake {
     leeway_secs: u32,
     max_lifetime_secs: u32,
     log_content: bool,
-    keys: Box<Keys>,
+    ring: Arc<KeyRing>,
     clock: Clock,
     tallies: Arc<Tallies>,
     replay: Mutex<Replay<Vec<Slot>>>,
@@ -90,7 +90,7 @@ pub(crate) struct Intake {
 impl Intake {
     pub(crate) fn new(
         config: &Config,
-        keys: Box<Keys>,
+        ring: Arc<KeyRing>,
         clock: Clock,
         tallies: Arc<Tallies>,
     ) -> Self {
@@ -100,7 +100,7 @@ impl Intake {
             leeway_secs: config.leeway_secs,
             max_lifetime_secs: config.max_lifetime_secs,
             log_content: config.log_content,
-            keys,
+            ring,
             clock,
             tallies,
             replay: Mutex::new(Replay::new(vec![
@@ -116,9 +116,9 @@ impl Intake {
         &self.id
     }
 
-    /// How many keys messages are judged with.
-    pub(crate) fn keys(&self) -> usize {
-        self.keys.len()
+    /// The keys that messages are judged with.
+    pub(crate) fn ring(&self) -> &KeyRing {
+        &self.ring
     }
 
     /// Whether there is a time to judge messages by.
@@ -136,13 +136,14 @@ impl Intake {
         }
     }
 
-    /// Judges a token as its first presentation would be, without remembering it: at `now`,
-    /// or by the clock.
+    /// Judges a token with `keys` as its first presentation would be, without remembering
+    /// it: at `now`, or by the clock.
     ///
     /// # Errors
     /// The core's, and [`Reject::ClockNotSet`] by a clock that is not.
     pub(crate) fn judge<'a>(
         &'a self,
+        keys: &'a Keys,
         token: &'a [u8],
         now: Option<UnixTime>,
         scratch: &'a mut Scratch,
@@ -151,7 +152,7 @@ impl Intake {
             Some(now) => now,
             None => self.now()?,
         };
-        verify(token, &self.keys, &self.policy(), now, scratch)
+        verify(token, keys, &self.policy(), now, scratch)
     }
 
     fn now(&self) -> Result<UnixTime, Reject> {
@@ -165,12 +166,15 @@ impl Intake {
 
     /// Takes a message in, or says why not: makes the answer, counts the outcome.
     pub(crate) fn take(&self, submission: &Submission<'_>, desk: &mut Desk, answer: &mut Answer) {
+        // One set from here to the answer, whatever is swapped in meanwhile.
+        let set = self.ring.current();
+        let keys = &set.keys;
         let judged = self.now().and_then(|now| {
             let token = match submission.carrier {
                 Carrier::Json => message_of(submission.body, &mut desk.text)?,
                 Carrier::Jose => submission.body,
             };
-            let message = verify(token, &self.keys, &self.policy(), now, &mut desk.scratch)?;
+            let message = verify(token, keys, &self.policy(), now, &mut desk.scratch)?;
             Ok((message, now))
         });
         let (message, now) = match judged {
@@ -203,7 +207,7 @@ impl Intake {
             reserved,
             logged: Instant::now(),
         };
-        self.tell(&message, duplicate, &phases, answer);
+        self.tell(&message, keys, duplicate, &phases, answer);
     }
 
     fn refuse(&self, reject: &Reject, jti: Option<&str>, answer: &mut Answer) {
@@ -262,7 +266,14 @@ impl Intake {
     }
 
     /// The answer to a message that was accepted, now or before.
-    fn tell(&self, message: &Verified<'_>, duplicate: bool, phases: &Phases, answer: &mut Answer) {
+    fn tell(
+        &self,
+        message: &Verified<'_>,
+        keys: &Keys,
+        duplicate: bool,
+        phases: &Phases,
+        answer: &mut Answer,
+    ) {
         let body = answer.begin(200, "application/json", Fields::default());
         let jti = json(message.jti());
         if duplicate {
@@ -275,39 +286,39 @@ impl Intake {
             );
         }
         if message.action() == Some(ActionType::Echo) {
-            self.tell_echo(phases, body);
+            tell_echo(keys, phases, body);
         }
         put(body, format_args!("}}"));
     }
+}
 
-    /// What an echo comes back with: who answers, and how long each stage took.
-    fn tell_echo(&self, phases: &Phases, body: &mut Vec<u8>) {
-        let version = env!("CARGO_PKG_VERSION");
+/// What an echo comes back with: who answers, and how long each stage took.
+fn tell_echo(keys: &Keys, phases: &Phases, body: &mut Vec<u8>) {
+    let version = env!("CARGO_PKG_VERSION");
+    put(
+        body,
+        format_args!(r#","version":"{version}","schema_versions":[{SCHEMA_VERSION}],"kids":["#),
+    );
+    for (at, kid) in keys.kids().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        put(body, format_args!("{comma}{}", json(kid)));
+    }
+    put(body, format_args!(r#"],"phases":["#));
+    let times = [
+        ("read", phases.started, phases.read),
+        ("verify", phases.read, phases.judged),
+        ("replay", phases.judged, phases.reserved),
+        ("log", phases.reserved, phases.logged),
+    ];
+    for (at, (phase, from, to)) in times.into_iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        let micros = to.saturating_duration_since(from).as_micros();
         put(
             body,
-            format_args!(r#","version":"{version}","schema_versions":[{SCHEMA_VERSION}],"kids":["#),
+            format_args!(r#"{comma}{{"phase":"{phase}","micros":{micros}}}"#),
         );
-        for (at, kid) in self.keys.kids().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            put(body, format_args!("{comma}{}", json(kid)));
-        }
-        put(body, format_args!(r#"],"phases":["#));
-        let times = [
-            ("read", phases.started, phases.read),
-            ("verify", phases.read, phases.judged),
-            ("replay", phases.judged, phases.reserved),
-            ("log", phases.reserved, phases.logged),
-        ];
-        for (at, (phase, from, to)) in times.into_iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            let micros = to.saturating_duration_since(from).as_micros();
-            put(
-                body,
-                format_args!(r#"{comma}{{"phase":"{phase}","micros":{micros}}}"#),
-            );
-        }
-        put(body, format_args!("]"));
     }
+    put(body, format_args!("]"));
 }
 
 /// A claim on a log line, where it is there.

@@ -7,7 +7,7 @@ use std::{prelude::v1::*, sync::Arc};
 
 use super::{
     cors::Cors,
-    health::Health,
+    health::{Degraded, Health},
     hosts,
     intake::{Carrier, Desk, Intake, Submission},
     listen::{Answer, Fields, Head, Method, Once, Refusal, Request, Site, json, put},
@@ -107,19 +107,27 @@ impl Gateway {
 
     fn ready(&self, answer: &mut Answer) {
         let live = self.health.live();
-        let keys = self.intake.keys();
+        let keys = self.intake.ring().current().keys.len();
         let clock = self.intake.clock_is_set();
         let ready = live && keys > 0 && clock;
         let body = begin_health(ready, answer);
         put(
             body,
             format_args!(
-                r#"{{"ready":{ready},"live":{live},"keys":{keys},"clock_set":{clock},"id":{},"version":"{}",{}}}"#,
+                r#"{{"ready":{ready},"live":{live},"keys":{keys},"clock_set":{clock},"id":{},"version":"{}",{},"degraded":["#,
                 json(self.intake.id()),
                 env!("CARGO_PKG_VERSION"),
                 self.age(),
             ),
         );
+        if let Some(Degraded { code, since, began }) = self.intake.ring().degraded() {
+            let age = began.elapsed().as_secs();
+            put(
+                body,
+                format_args!(r#"{{"code":"{code}","since":{since},"age_secs":{age}}}"#),
+            );
+        }
+        put(body, format_args!("]}}"));
     }
 
     fn age(&self) -> impl fmt::Display {

@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     intake::Intake,
+    keys::Keys,
     listen::{json, put},
 };
 use crate::{
@@ -37,41 +38,38 @@ pub(crate) fn run(
     let mut text = vec![0; MAX_LINE.max(MAX_BODY)];
     let mut scratch = Box::<Scratch>::default();
     let mut verdict = Vec::new();
+    let set = intake.ring().current();
     while let Some(len) = read_line(&mut input, &mut line)? {
         verdict.clear();
-        judge(
-            intake,
-            now,
-            &line,
-            len,
-            &mut text,
-            &mut scratch,
-            &mut verdict,
-        );
+        let token = token_of(&line, len, &mut text);
+        judge(intake, &set.keys, now, token, &mut scratch, &mut verdict);
         verdict.push(b'\n');
         output.write_all(&verdict)?;
     }
     output.flush()
 }
 
-/// The verdict about a line of `len` bytes, of which `line` has the first.
-fn judge(
-    intake: &Intake,
-    now: Option<UnixTime>,
-    line: &[u8],
-    len: usize,
-    text: &mut [u8],
-    scratch: &mut Scratch,
-    verdict: &mut Vec<u8>,
-) {
-    let token = if len > line.len() {
+/// The token in a line of `len` bytes, of which `line` has the first.
+fn token_of<'a>(line: &'a [u8], len: usize, text: &'a mut [u8]) -> Result<&'a [u8], Reject> {
+    if len > line.len() {
         Err(Reject::TokenTooLong { len })
     } else if line.starts_with(b"\"") {
         json_string(line, text)
     } else {
         Ok(line)
-    };
-    match token.and_then(|token| intake.judge(token, now, scratch)) {
+    }
+}
+
+/// Writes the verdict about a token.
+fn judge(
+    intake: &Intake,
+    keys: &Keys,
+    now: Option<UnixTime>,
+    token: Result<&[u8], Reject>,
+    scratch: &mut Scratch,
+    verdict: &mut Vec<u8>,
+) {
+    match token.and_then(|token| intake.judge(keys, token, now, scratch)) {
         Ok(message) => {
             put(
                 verdict,

@@ -151,6 +151,20 @@ fn every_setting_is_listed_with_its_default() {
 }
 
 #[test]
+fn every_way_to_be_degraded_is_listed() {
+    let source = include_str!("../../src/daemon/keys/watch.rs");
+    let mut codes: Vec<_> = source
+        .lines()
+        .filter_map(|line| line.split_once("=> \"keys_")?.1.split_once('"'))
+        .map(|(rest, _)| format!("`keys_{rest}`"))
+        .collect();
+    codes.sort();
+    let mut listed: Vec<_> = rows("Paths").iter().map(|row| row[0]).collect();
+    listed.retain(|name| !name.starts_with("`/"));
+    assert_eq!(listed, codes);
+}
+
+#[test]
 fn every_exit_code_is_listed() {
     let (_, section) = README.split_once("\n| exit code | means |\n").unwrap();
     let table = section.split("\n\n").next().unwrap();

@@ -11,6 +11,7 @@ mod access;
 mod bad_input;
 mod configuration;
 mod documents;
+mod keys;
 mod logging;
 mod outcomes;
 #[path = "../signer/mod.rs"]

@@ -92,16 +92,29 @@ impl Lines {
     /// Waits for a line that contains `text`, and gives it.
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) -> String {
+        self.wait_for_another(0, text)
+    }
+
+    /// How many lines so far contain `text`.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        let lines = self.text();
+        lines.lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits for a line that contains `text` behind the first `seen` that do, and gives it.
+    #[track_caller]
+    pub(crate) fn wait_for_another(&self, seen: usize, text: &str) -> String {
         let lines = self.0.0.lock().unwrap();
-        let found = |lines: &str| lines.lines().any(|line| line.contains(text));
+        let nth = |lines: &str| {
+            let mut lines = lines.lines().filter(|line| line.contains(text));
+            lines.nth(seen).map(str::to_owned)
+        };
         let (lines, _) = self
             .0
             .1
-            .wait_timeout_while(lines, PATIENCE, |lines| !found(lines))
+            .wait_timeout_while(lines, PATIENCE, |lines| nth(lines).is_none())
             .unwrap();
-        let line = lines.lines().find(|line| line.contains(text));
-        line.unwrap_or_else(|| panic!("no {text:?} in:\n{lines}"))
-            .to_owned()
+        nth(&lines).unwrap_or_else(|| panic!("no {text:?} behind {seen} in:\n{lines}"))
     }
 }
 
@@ -178,12 +191,12 @@ impl Gateway {
         Self::spawn(command(&[]), more)
     }
 
-    /// With so many file descriptors.
-    pub(crate) fn start_with_files(files: u32, more: &[(&str, &str)]) -> Self {
+    /// Within a limit of the shell's, such as `-n 64`: so many file descriptors.
+    pub(crate) fn start_within(limit: &str, more: &[(&str, &str)]) -> Self {
         let mut shell = Command::new("/bin/sh");
         shell
             .env_clear()
-            .args(["-c", &format!("ulimit -n {files}; exec \"$0\"")])
+            .args(["-c", &format!("ulimit {limit} && exec \"$0\"")])
             .arg(env!("CARGO_BIN_EXE_gateway-min"));
         Self::spawn(shell, more)
     }

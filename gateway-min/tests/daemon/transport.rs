@@ -285,7 +285,7 @@ fn a_client_that_never_reads_is_left_behind() {
 #[test]
 fn a_lack_of_file_descriptors_is_waited_out() {
     let settings = [("GATEWAY_SLOTS", "64"), ("GATEWAY_PER_ADDRESS", "64")];
-    let gateway = Gateway::start_with_files(40, &settings);
+    let gateway = Gateway::start_within("-n 40", &settings);
     let idle: Vec<_> = (0..60).map(|_| gateway.client()).collect();
     gateway.lines.wait_for("accept failed");
     // Nobody closes anything but the gateway: it ends what sends nothing.

@@ -31,7 +31,12 @@ pub(crate) fn sign(header: &[u8], claims: &[u8]) -> String {
 
 /// Signs what stands in place of an encoded header and claims.
 pub(crate) fn sign_encoded(header: &str, claims: &str) -> String {
+    sign_encoded_with(&key(), header, claims)
+}
+
+/// Likewise, with another key.
+pub(crate) fn sign_encoded_with(key: &SigningKey, header: &str, claims: &str) -> String {
     let signed = format!("{header}.{claims}");
-    let signature = key().sign(signed.as_bytes()).to_bytes();
+    let signature = key.sign(signed.as_bytes()).to_bytes();
     format!("{signed}.{}", b64(&signature))
 }

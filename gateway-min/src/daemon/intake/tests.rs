@@ -26,7 +26,7 @@ use crate::{
         config::{Config, cut},
         cors::Cors,
         health::Health,
-        keys,
+        keys::{self, KeyRing},
         listen::{self, Deadlines, Server, Slots},
         route::Gateway,
         tallies::Tallies,
@@ -72,8 +72,9 @@ fn intake(capacity: &str, clock: Clock) -> Intake {
     .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let line = cut(env::args_os().take(0)).unwrap();
     let config = Config::judge(line, environment.into_iter()).unwrap();
-    let (keys, _) = keys::load(config.keys.0, &config.keys.1).unwrap();
-    Intake::new(&config, keys, clock, Arc::new(Tallies::new()))
+    let loaded = keys::load(config.keys.0, &config.keys.1).unwrap();
+    let ring = Arc::new(KeyRing::new(loaded));
+    Intake::new(&config, ring, clock, Arc::new(Tallies::new()))
 }
 
 /// The whole gateway on a free port, by this clock.
@@ -152,12 +153,15 @@ fn a_clock_that_steps_back_reopens_nothing() {
 #[test]
 fn a_copy_waits_for_the_fate_of_the_first() {
     let intake = intake("64", noon);
+    let set = intake.ring().current();
     let soon = || Instant::now() + Duration::from_secs(60);
     for round in 0..50 {
         let token = token(&format!("round-{round}"));
         let keep = round % 2 == 0;
         let mut scratch = Scratch::new();
-        let message = intake.judge(token.as_bytes(), None, &mut scratch).unwrap();
+        let message = intake
+            .judge(&set.keys, token.as_bytes(), None, &mut scratch)
+            .unwrap();
         let held = intake.reserve(&message, noon(), soon()).unwrap().unwrap();
         // Whoever will not wait is told that it is not known yet.
         let unknown = intake.reserve(&message, noon(), Instant::now());
@@ -165,7 +169,9 @@ fn a_copy_waits_for_the_fate_of_the_first() {
         thread::scope(|scope| {
             let copy = scope.spawn(|| {
                 let mut scratch = Scratch::new();
-                let message = intake.judge(token.as_bytes(), None, &mut scratch).unwrap();
+                let message = intake
+                    .judge(&set.keys, token.as_bytes(), None, &mut scratch)
+                    .unwrap();
                 let held = intake.reserve(&message, noon(), soon()).unwrap();
                 held.is_some()
             });
@@ -186,9 +192,12 @@ fn a_copy_waits_for_the_fate_of_the_first() {
 #[test]
 fn a_panic_before_the_commit_releases_the_message() {
     let intake = intake("64", noon);
+    let set = intake.ring().current();
     let token = token("once");
     let mut scratch = Scratch::new();
-    let message = intake.judge(token.as_bytes(), None, &mut scratch).unwrap();
+    let message = intake
+        .judge(&set.keys, token.as_bytes(), None, &mut scratch)
+        .unwrap();
     let until = Instant::now() + TO_ANSWER;
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
         let held = intake.reserve(&message, noon(), until);
