@@ -377,7 +377,7 @@ pub(super) mod tests {
         let other = folder.file("other", "same", 0o600);
         let file = folder.file("keys/file", "text", 0o600);
         let link = folder.0.join("link");
-        std::os::unix::fs::symlink(&file, &link).unwrap();
+        symlink(&file, &link).unwrap();
         let absent = folder.0.join("absent");
         let all = [&file, &inner, &link, &absent];
         let mut last = all.map(|path| look(path));
