@@ -7,9 +7,10 @@
 //! | `exit` | exit codes |
 //! | `files` | opening with checks: the only file that opens any |
 //! | `keys` (+ `watch`) | the key set, and its exchange while messages come in |
+//! | `certificates` (feature `tls`) | the listener's certificate, and its exchange |
 //! | `clock` | the only file that reads the wall clock |
 //! | `log` | the queue to the console; the only file that names `simple_logger` |
-//! | `listen` (+ `slots`, `head`, `answer`, `connection`) | the guarded socket |
+//! | `listen` (+ `slots`, `wire`, `tls`, `head`, `answer`, `connection`) | the guarded socket |
 //! | `route`, `intake`, `cors`, `hosts`, `tallies` | what is answered to what |
 //! | `health` | the probe that proves it |
 //! | `verdict` | the `verify` command |
@@ -35,6 +36,8 @@ use signal_hook::{
     flag, low_level,
 };
 
+#[cfg(feature = "tls")]
+mod certificates;
 mod clock;
 mod config;
 mod cors;
@@ -50,16 +53,20 @@ mod route;
 mod tallies;
 mod verdict;
 
+#[cfg(feature = "tls")]
+use certificates::CertificateFiles;
 use config::{Command, Config, KeySource};
 use cors::Cors;
 use exit::{Code, Stop};
-use health::Health;
+use health::{Health, Trouble};
 use intake::Intake;
 use keys::{
-    KeyRing,
+    KeyFiles, KeyRing,
     watch::{self, Watch},
 };
-use listen::{Deadlines, Slots};
+#[cfg(feature = "tls")]
+use listen::Certificates;
+use listen::{Deadlines, Slots, Transport};
 use route::Gateway;
 use tallies::Tallies;
 
@@ -110,6 +117,12 @@ fn run(
     for note in &set.notes {
         ::log::warn!("{}", log::raw(note));
     }
+    #[cfg(feature = "tls")]
+    if let (Some(files), Command::Check) = (&config.tls, command) {
+        let notes = certificates::notes(&certificates::load(files)?, clock::system());
+        let notes: Vec<_> = notes.into_iter().map(|(_, note)| note).collect();
+        tell(&notes);
+    }
     let tallies = Arc::new(Tallies::new());
     let intake = Intake::new(
         &config,
@@ -155,7 +168,12 @@ fn serve(
     } else {
         ::log::warn!("no journal in this version: a message is kept in this log alone");
     }
-    if !config.listen.ip().to_canonical().is_loopback() {
+    let Door {
+        transport,
+        mut looks,
+        troubles,
+    } = door(&config)?;
+    if transport.is_plain() && !config.listen.ip().to_canonical().is_loopback() {
         ::log::warn!("no TLS: messages and answers can be read and forged on their way");
     }
 
@@ -174,29 +192,40 @@ fn serve(
         Cors::new(&config.origins),
         intake,
         Arc::clone(&health),
+        troubles,
         Arc::clone(tallies),
     ));
     let slots = Slots::new(config.slots, config.per_address, Deadlines::LOCAL);
-    let server = listen::serve(listener, slots, gateway).map_err(|error| os("threads", &error))?;
-    let probe = health::start(health, server.own_address(), host)
+    let server = listen::serve(listener, slots, gateway, &transport)
+        .map_err(|error| os("threads", &error))?;
+    let probe = health::start(health, server.own_address(), transport.clone(), host)
         .map_err(|error| os("the probe", &error))?;
     let (name, source) = config.keys;
-    let mut watch = match source {
-        KeySource::Path(path) => Some(Watch::new(name, path, ring, clock::system)),
-        KeySource::Inline(_) => None,
+    let keys_can_change = match source {
+        KeySource::Path(path) => {
+            let mut watch = Watch::new(KeyFiles::new(name, path, ring), clock::system);
+            looks.push(Box::new(move |asked, now| watch.look(asked, now)));
+            true
+        }
+        KeySource::Inline(_) => false,
     };
     // Announced when it is so: the socket is bound, and every thread stands.
     ::log::info!("listening on {}", server.address());
 
     loop {
-        let wish = signals.next(watch.as_ref().map(|_| watch::PERIOD));
-        match (wish.map_err(|error| os("signals", &error))?, &mut watch) {
-            (Some(Wish::Stop), _) => break,
-            (wish, Some(watch)) => watch.look(wish == Some(Wish::Reload), Instant::now()),
-            (Some(Wish::Reload), None) => ::log::info!(
+        let limit = (!looks.is_empty()).then_some(watch::PERIOD);
+        let wish = signals.next(limit).map_err(|error| os("signals", &error))?;
+        if wish == Some(Wish::Stop) {
+            break;
+        }
+        let asked = wish == Some(Wish::Reload);
+        for look in &mut looks {
+            look(asked, Instant::now());
+        }
+        if asked && !keys_can_change {
+            ::log::info!(
                 "asked to read the keys again: {name} holds their text itself, which cannot change"
-            ),
-            (None, None) => {}
+            );
         }
     }
     ::log::info!("asked to stop: finishing what has begun");
@@ -204,21 +233,68 @@ fn serve(
     if !server.drain(DRAIN) {
         ::log::warn!("some requests did not end in time");
     }
+    transport.tell();
     ::log::info!("stopped: {tallies}");
     log::flush();
     Ok(())
 }
 
+/// What is looked after while serving: told whether it was asked for, and the time.
+type Look = Box<dyn FnMut(bool, Instant)>;
+
+/// How the listener is spoken to, who looks after that, and what can be degraded about it.
+struct Door {
+    transport: Transport,
+    looks: Vec<Look>,
+    troubles: Vec<Arc<Trouble>>,
+}
+
+impl Door {
+    const PLAIN: Self = Self {
+        transport: Transport::Plain,
+        looks: Vec::new(),
+        troubles: Vec::new(),
+    };
+}
+
+#[cfg(not(feature = "tls"))]
+fn door(_: &Config) -> Result<Door, Stop> {
+    Ok(Door::PLAIN)
+}
+
+#[cfg(feature = "tls")]
+fn door(config: &Config) -> Result<Door, Stop> {
+    let Some(files) = config.tls.clone() else {
+        return Ok(Door::PLAIN);
+    };
+    let certificates = Arc::new(Certificates::new(certificates::load(&files)?));
+    let transport = Transport::Tls(Arc::clone(&certificates));
+    let files = CertificateFiles::new(files, certificates, clock::system);
+    files.tell();
+    files.judge(Instant::now());
+    let troubles = files.troubles();
+    let mut watch = Watch::new(files, clock::system);
+    let look: Look = Box::new(move |asked, now| {
+        watch.look(asked, now);
+        watch.source().judge(now);
+    });
+    Ok(Door {
+        transport,
+        looks: vec![look],
+        troubles,
+    })
+}
+
 /// What a signal asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wish {
-    /// To read the keys again.
+    /// To read keys and certificates again.
     Reload,
     /// To stop in order.
     Stop,
 }
 
-/// SIGHUP asks for the keys to be read again. Of SIGTERM and SIGINT the first asks for an
+/// SIGHUP asks for keys and certificates to be read again. Of SIGTERM and SIGINT the first asks for an
 /// orderly stop, the second ends the process.
 struct Signals {
     /// A byte for each signal; what it was stands in the flags.

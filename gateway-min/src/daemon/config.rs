@@ -3,7 +3,7 @@
 //!
 //! What is refused, each with a line that names the setting: an unknown flag or `GATEWAY_…`
 //! variable (with the name that may have been meant), a setting of a capability that this
-//! version does not have, an empty or misspelt value, a required setting that is missing, a
+//! version or build does not have, an empty or misspelt value, a required setting that is missing, a
 //! listener that others can reach over plain HTTP without that being said by name. All that
 //! is wrong is told at once. Only `daemon` calls it; nothing else looks at the environment.
 
@@ -42,7 +42,7 @@ struct Setting {
 
 /// Every setting of this version, in the order of the documentation.
 #[rustfmt::skip]
-const SETTINGS: [Setting; 15] = [
+const SETTINGS: [Setting; 17] = [
     Setting { name: "GATEWAY_LISTEN", value: "ADDRESS:PORT", default: "127.0.0.1:9090", meaning: "address of the listener; port 0 takes a free one" },
     Setting { name: "GATEWAY_ALLOW_PLAIN_HTTP", value: "0|1", default: "0", meaning: "lets a listener that is not loopback run without TLS" },
     Setting { name: "GATEWAY_ID", value: "TEXT", default: "", meaning: "this gateway's id, the audience of its messages; required" },
@@ -56,6 +56,8 @@ const SETTINGS: [Setting; 15] = [
     Setting { name: "GATEWAY_REPLAY_CAPACITY", value: "1-262144", default: "4096", meaning: "messages remembered while they live" },
     Setting { name: "GATEWAY_SLOTS", value: "2-1024", default: "64", meaning: "connections at once" },
     Setting { name: "GATEWAY_PER_ADDRESS", value: "1-1024", default: "32", meaning: "connections at once from one address, at most GATEWAY_SLOTS" },
+    Setting { name: "GATEWAY_TLS_CERT", value: "FILE", default: "", meaning: "PEM file of the listener's certificate and those of its issuers" },
+    Setting { name: "GATEWAY_TLS_KEY", value: "FILE", default: "", meaning: "PEM file of its private key; both or neither" },
     Setting { name: "GATEWAY_LOG", value: "LEVEL", default: "info", meaning: "error, warn, info or debug" },
     Setting { name: "GATEWAY_LOG_CONTENT", value: "0|1", default: "0", meaning: "prints the content of messages, which is about patients" },
 ];
@@ -63,9 +65,14 @@ const SETTINGS: [Setting; 15] = [
 /// The default share of an address, where there are as many slots.
 const PER_ADDRESS: u32 = 32;
 
+/// Settings of the feature `tls`.
+const TLS: [&str; 2] = ["GATEWAY_TLS_CERT", "GATEWAY_TLS_KEY"];
+/// What is said of them in a build without it.
+const NOT_BUILT_IN: &str = "not built in: it takes a build with --features tls";
+
 /// Settings of capabilities that are planned and not built: naming one must not look as if
 /// it had an effect.
-const LATER: [&str; 25] = [
+const LATER: [&str; 23] = [
     "GATEWAY_PUBLIC_URL",
     "GATEWAY_JOURNAL",
     "GATEWAY_JOURNAL_MAX_MB",
@@ -73,8 +80,6 @@ const LATER: [&str; 25] = [
     "GATEWAY_DELIVER_URL",
     "GATEWAY_DELIVER_TIMEOUT_SECS",
     "GATEWAY_STREAMS",
-    "GATEWAY_TLS_CERT",
-    "GATEWAY_TLS_KEY",
     "GATEWAY_METRICS_LISTEN",
     "GATEWAY_UPSTREAM",
     "GOVUK_UPSTREAM_URI",
@@ -119,6 +124,9 @@ pub(crate) struct Config {
     pub(crate) replay_capacity: usize,
     pub(crate) slots: usize,
     pub(crate) per_address: usize,
+    /// Where the listener speaks TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<super::certificates::PairFiles>,
     pub(crate) log: LevelFilter,
     pub(crate) log_content: bool,
     /// One line for each setting that has a value: name, value, origin.
@@ -223,14 +231,20 @@ impl Judge {
             self.value("GATEWAY_REPLAY_CAPACITY", |text| number(text, 1, 262_144));
         let slots = self.value("GATEWAY_SLOTS", |text| number(text, 2, 1024));
         let per_address = self.per_address(slots);
+        let tls = self.tls();
         let log = self.value("GATEWAY_LOG", level);
         let log_content = self.value("GATEWAY_LOG_CONTENT", switch);
 
-        if let (Some(listen), Some(false)) = (listen, plain)
+        if let (Some(listen), Some(false), None) = (listen, plain, &tls)
             && !listen.ip().to_canonical().is_loopback()
         {
+            let instead = if cfg!(feature = "tls") {
+                "set GATEWAY_TLS_CERT and GATEWAY_TLS_KEY, or"
+            } else {
+                "TLS is not built in:"
+            };
             self.problems.push(format!(
-                "GATEWAY_LISTEN: {listen} can be reached by others, and this version has no TLS: \
+                "GATEWAY_LISTEN: {listen} can be reached by others: {instead} \
                  set GATEWAY_ALLOW_PLAIN_HTTP=1 to accept that messages and answers travel unprotected"
             ));
         }
@@ -261,6 +275,8 @@ impl Judge {
             replay_capacity: usize::try_from(replay_capacity?).ok()?,
             slots: usize::try_from(slots?).ok()?,
             per_address: usize::try_from(per_address?).ok()?,
+            #[cfg(feature = "tls")]
+            tls: tls.map(|[cert, key]| super::certificates::PairFiles { cert, key }),
             log: log?,
             log_content: log_content?,
             told: Vec::new(),
@@ -313,6 +329,28 @@ impl Judge {
         let share = PER_ADDRESS.min(slots);
         self.told.push(format!("{NAME}={share} (default)"));
         Some(share)
+    }
+
+    /// The files of certificate and key, where both are given.
+    fn tls(&mut self) -> Option<[PathBuf; 2]> {
+        if !cfg!(feature = "tls") {
+            for name in TLS.iter().filter(|name| self.given.contains_key(*name)) {
+                self.problems.push(format!("{name}: {NOT_BUILT_IN}"));
+            }
+            return None;
+        }
+        let path = |text: &str| Ok(PathBuf::from(text));
+        let [cert, key] = TLS;
+        match TLS.map(|name| self.given.contains_key(name)) {
+            [true, false] => self
+                .problems
+                .push(format!("{cert}: {key} belongs to it, and is not set")),
+            [false, true] => self
+                .problems
+                .push(format!("{key}: {cert} belongs to it, and is not set")),
+            _ => return Some([self.value(cert, path)?, self.value(key, path)?]),
+        }
+        None
     }
 
     /// The keys under either of their names.
@@ -468,6 +506,9 @@ pub(crate) fn help() -> String {
             setting.value,
             setting.meaning,
         ));
+        if !cfg!(feature = "tls") && TLS.contains(&setting.name) {
+            help.push_str(&format!("; {NOT_BUILT_IN}"));
+        }
         if !setting.default.is_empty() {
             help.push_str(&format!(" (default: {})", setting.default));
         }

@@ -22,6 +22,8 @@ use super::exit::{Code, Stop};
 
 /// Group's and others' write permission.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Others' read permission; a group can be the service's own.
+const READABLE_BY_ALL: u32 = 0o004;
 /// In a sticky folder only the owner of a file can rename or remove it.
 const STICKY: u32 = 0o1000;
 /// Most links that are followed, as Linux has it.
@@ -32,6 +34,19 @@ const MAX_LINKS: usize = 40;
 /// # Errors
 /// [`Stop`] that names the setting and the file.
 pub(crate) fn read_guarded(name: &str, path: &Path, max: usize) -> Result<Vec<u8>, Stop> {
+    read(name, path, max, false)
+}
+
+/// Likewise of a file with a secret: one that everybody may read is none, and refused.
+///
+/// # Errors
+/// [`Stop`] that names the setting and the file.
+#[cfg(feature = "tls")]
+pub(crate) fn read_secret(name: &str, path: &Path, max: usize) -> Result<Vec<u8>, Stop> {
+    read(name, path, max, true)
+}
+
+fn read(name: &str, path: &Path, max: usize, secret: bool) -> Result<Vec<u8>, Stop> {
     let refuse =
         |code, what: String| Stop::new(code, format!("{name}: {}: {what}", path.display()));
     let no_input = |error: io::Error| refuse(Code::NoInput, error.to_string());
@@ -48,6 +63,12 @@ pub(crate) fn read_guarded(name: &str, path: &Path, max: usize) -> Result<Vec<u8
         return Err(refuse(Code::NoInput, "not a regular file".to_owned()));
     }
     if let Some(fault) = fault(meta.uid(), meta.mode(), own, false) {
+        return Err(refuse(Code::NoPermission, fault));
+    }
+    if secret && meta.mode() & READABLE_BY_ALL != 0 {
+        let mode = meta.mode() & 0o7777;
+        let fault =
+            format!("has mode {mode:04o}: everybody can read it; take that away with chmod o-r");
         return Err(refuse(Code::NoPermission, fault));
     }
     let mut bytes = Vec::new();

@@ -11,7 +11,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     prelude::v1::*,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::listen::Transport;
 use crate::UnixTime;
 
 /// From one probe to the next.
@@ -37,6 +38,31 @@ pub(crate) struct Degraded {
     pub(crate) since: UnixTime,
     /// When it began, by a clock that nobody sets.
     pub(crate) began: Instant,
+}
+
+/// One thing that can be degraded: somebody sets it, the readiness path tells it.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble(RwLock<Option<Degraded>>);
+
+impl Trouble {
+    /// What is wrong, where something is.
+    pub(crate) fn get(&self) -> Option<Degraded> {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wrong now, by the clock and by one that nobody sets. What was wrong before
+    /// keeps its date, whatever it is called now.
+    pub(crate) fn set(&self, code: Option<&'static str>, time: UnixTime, now: Instant) {
+        let mut trouble = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *trouble = code.map(|code| match *trouble {
+            Some(before) => Degraded { code, ..before },
+            None => Degraded {
+                code,
+                since: time,
+                began: now,
+            },
+        });
+    }
 }
 
 /// What the probe found, for whoever asks.
@@ -82,20 +108,28 @@ pub(crate) struct Probe {
     _stop: mpsc::Sender<()>,
 }
 
-/// Starts probing the listener at `address`, which answers to `host`; the first probe is
-/// made at once.
+/// Stack of the probe's thread. Only what is touched of it becomes memory.
+const STACK: usize = if cfg!(feature = "tls") { 256 } else { 128 } * 1024;
+
+/// Starts probing the listener at `address`, which is reached by `transport` and answers
+/// to `host`; the first probe is made at once.
 ///
 /// # Errors
 /// The system's, where it refuses the thread.
-pub(crate) fn start(health: Arc<Health>, address: SocketAddr, host: String) -> io::Result<Probe> {
+pub(crate) fn start(
+    health: Arc<Health>,
+    address: SocketAddr,
+    transport: Transport,
+    host: String,
+) -> io::Result<Probe> {
     let (stop, stopped) = mpsc::channel();
     thread::Builder::new()
         .name("probe".to_owned())
-        .stack_size(128 * 1024)
+        .stack_size(STACK)
         .spawn(move || {
             let mut failed = false;
             loop {
-                match probe(address, &host) {
+                match probe(address, &transport, &host) {
                     Ok(()) => {
                         health.note();
                         if failed {
@@ -120,10 +154,18 @@ pub(crate) fn start(health: Arc<Health>, address: SocketAddr, host: String) -> i
 }
 
 /// One request, as any client makes it.
-fn probe(address: SocketAddr, host: &str) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn probe(address: SocketAddr, transport: &Transport, host: &str) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    match transport {
+        Transport::Plain => ask(stream, host),
+        #[cfg(feature = "tls")]
+        Transport::Tls(certificates) => ask(certificates.call(stream)?, host),
+    }
+}
+
+fn ask(mut stream: impl Read + Write, host: &str) -> io::Result<()> {
     let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
@@ -137,7 +179,10 @@ fn probe(address: SocketAddr, host: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::Health;
+    use std::time::{Duration, Instant};
+
+    use super::{Health, Trouble};
+    use crate::UnixTime;
 
     #[test]
     fn nothing_is_live_before_a_probe_got_through() {
@@ -145,5 +190,29 @@ mod tests {
         assert_eq!((health.live(), health.age()), (false, None));
         health.note();
         assert!(health.live() && health.age().is_some());
+    }
+
+    #[test]
+    fn trouble_is_dated_from_its_beginning() {
+        let trouble = Trouble::default();
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let told = || {
+            trouble
+                .get()
+                .map(|told| (told.code, told.since, told.began))
+        };
+        for (code, secs, wanted) in [
+            (None, 1, None),
+            (Some("a"), 2, Some(("a", 2))),
+            (Some("b"), 3, Some(("b", 2))),
+            (None, 4, None),
+            (Some("b"), 5, Some(("b", 5))),
+        ] {
+            let at = |secs| (UnixTime::from_secs(i64::from(secs)), start + second * secs);
+            let (time, now) = at(secs);
+            trouble.set(code, time, now);
+            let wanted = wanted.map(|(code, secs)| (code, at(secs).0, at(secs).1));
+            assert_eq!(told(), wanted, "{secs}");
+        }
     }
 }

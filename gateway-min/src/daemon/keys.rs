@@ -5,20 +5,25 @@
 //! stays.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     prelude::v1::*,
     sync::{Arc, PoisonError, RwLock},
 };
 
+use log::Level;
+
 use super::{
     config::KeySource,
     exit::{Code, Stop},
-    files,
-    health::Degraded,
+    files::{self, Sight},
+    health::Trouble,
+    log::{quoted, raw},
 };
 use crate::{KeySet, limits::MAX_KEY_TEXT};
 
 pub(crate) mod watch;
+
+use watch::Source;
 
 /// Most keys at once: next, present and retired ones of several installations.
 pub(crate) const MAX_KEYS: usize = 16;
@@ -36,14 +41,14 @@ pub(crate) struct Loaded {
 /// The set in use, and whether it should have been replaced. Only [`watch`] changes either.
 pub(crate) struct KeyRing {
     current: RwLock<Arc<Loaded>>,
-    degraded: RwLock<Option<Degraded>>,
+    trouble: Arc<Trouble>,
 }
 
 impl KeyRing {
     pub(crate) fn new(loaded: Loaded) -> Self {
         Self {
             current: RwLock::new(Arc::new(loaded)),
-            degraded: RwLock::new(None),
+            trouble: Arc::default(),
         }
     }
 
@@ -54,9 +59,8 @@ impl KeyRing {
     }
 
     /// What is wrong with the files, where something is: the set in use is older than they.
-    pub(crate) fn degraded(&self) -> Option<Degraded> {
-        let degraded = self.degraded.read();
-        *degraded.unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn trouble(&self) -> &Arc<Trouble> {
+        &self.trouble
     }
 
     fn swap(&self, loaded: Loaded) {
@@ -66,11 +70,6 @@ impl KeyRing {
         drop(current);
         // Outside the lock: it may be the last hand on half a megabyte.
         drop(before);
-    }
-
-    fn set_degraded(&self, to: Option<Degraded>) {
-        let degraded = self.degraded.write();
-        *degraded.unwrap_or_else(PoisonError::into_inner) = to;
     }
 }
 
@@ -135,4 +134,98 @@ impl Loaded {
             Err(error) => Err(Stop::new(Code::Data, format!("{place}: {error}"))),
         }
     }
+}
+
+/// The file or folder that a ring is kept at.
+pub(crate) struct KeyFiles {
+    name: &'static str,
+    path: PathBuf,
+    ring: Arc<KeyRing>,
+}
+
+impl KeyFiles {
+    /// `path`, which the setting `name` gave and `ring` was loaded from.
+    pub(crate) fn new(name: &'static str, path: PathBuf, ring: Arc<KeyRing>) -> Self {
+        Self { name, path, ring }
+    }
+}
+
+impl Source for KeyFiles {
+    type Loaded = Loaded;
+
+    const KEPT: &'static str = "the keys that were read before stay in use";
+
+    fn place(&self) -> String {
+        format!("{}: {}", self.name, self.path.display())
+    }
+
+    fn look(&self) -> Vec<Sight> {
+        vec![files::look(&self.path)]
+    }
+
+    fn load(&self) -> Result<Loaded, Stop> {
+        load_path(self.name, &self.path)
+    }
+
+    fn take(&self, loaded: Loaded, asked: bool) -> Vec<(Level, String)> {
+        let before = self.ring.current();
+        let moves = moves(&before.keys, &loaded.keys);
+        let noted = loaded.notes != before.notes;
+        if noted || !moves.is_empty() {
+            self.ring.swap(loaded);
+        }
+        let set = self.ring.current();
+        let (place, count) = (self.place(), set.keys.len());
+        let place = raw(&place);
+        let closing = if !moves.is_empty() {
+            Some(format!("{place}: keys in use: {count}"))
+        } else if asked {
+            Some(format!("{place}: read again, the same keys: {count}"))
+        } else {
+            None
+        };
+        let notes = set.notes.iter().filter(|_| noted);
+        let notes = notes.map(|note| (Level::Warn, raw(note).to_string()));
+        let moves = moves.into_iter().map(|told| (Level::Info, told));
+        let closing = closing.map(|told| (Level::Info, told));
+        moves.chain(notes).chain(closing).collect()
+    }
+
+    fn trouble(&self) -> &Trouble {
+        &self.ring.trouble
+    }
+
+    fn code_of(&self, code: Code) -> &'static str {
+        match code {
+            Code::Data => "keys_invalid",
+            Code::NoPermission => "keys_unprotected",
+            Code::NoInput
+            | Code::Io
+            | Code::Os
+            | Code::Usage
+            | Code::Unavailable
+            | Code::Config => "keys_unreadable",
+        }
+    }
+}
+
+/// A line for each `kid` that came, went, or stands for another key now.
+fn moves(before: &Keys, after: &Keys) -> Vec<String> {
+    let in_set = |keys: &Keys, kid: &str| {
+        let mut keys = keys.public_keys();
+        keys.find(|(known, _)| *known == kid).map(|(_, key)| *key)
+    };
+    let came = after.public_keys().filter_map(|(kid, key)| {
+        let what = match in_set(before, kid) {
+            None => "came",
+            Some(old) if old != *key => "stands for another key now",
+            Some(_) => return None,
+        };
+        Some(format!("key {} {what}", quoted(kid)))
+    });
+    let went = before
+        .kids()
+        .filter(|kid| in_set(after, kid).is_none())
+        .map(|kid| format!("key {} went", quoted(kid)));
+    came.chain(went).collect()
 }

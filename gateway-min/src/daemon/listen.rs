@@ -25,10 +25,16 @@ mod answer;
 mod connection;
 mod head;
 mod slots;
+#[cfg(feature = "tls")]
+mod tls;
+mod wire;
 
 pub(crate) use answer::{Answer, Fields, Method, json, put};
 pub(crate) use head::{Head, Once};
 pub(crate) use slots::{Deadlines, Slots};
+#[cfg(feature = "tls")]
+pub(crate) use tls::{Certificates, Half, Pair};
+pub(crate) use wire::Transport;
 
 use connection::{Bench, Connection, guard};
 
@@ -145,6 +151,7 @@ pub(crate) fn serve<S: Site>(
     listener: TcpListener,
     slots: Slots,
     site: Arc<S>,
+    transport: &Transport,
 ) -> io::Result<Server> {
     let shared = Arc::new(Shared {
         slots,
@@ -154,10 +161,11 @@ pub(crate) fn serve<S: Site>(
     });
     for slot in 0..shared.slots.len() {
         let (shared, site) = (Arc::clone(&shared), Arc::clone(&site));
+        let transport = transport.clone();
         thread::Builder::new()
             .name("slot".to_owned())
             .stack_size(STACK)
-            .spawn(move || work(slot, &shared.slots, &*site))?;
+            .spawn(move || work(slot, &shared.slots, &*site, &transport))?;
     }
     let reaping = Arc::clone(&shared);
     thread::Builder::new()
@@ -166,10 +174,11 @@ pub(crate) fn serve<S: Site>(
         .spawn(move || reaping.slots.reap())?;
     let address = listener.local_addr()?;
     let (accepting, on) = (Arc::clone(&shared), listener.try_clone()?);
+    let plain = transport.is_plain();
     thread::Builder::new()
         .name("accept".to_owned())
         .stack_size(STACK)
-        .spawn(move || accept(&on, &accepting, &*site))?;
+        .spawn(move || accept(&on, &accepting, &*site, plain))?;
     Ok(Server {
         address,
         listener,
@@ -178,19 +187,25 @@ pub(crate) fn serve<S: Site>(
 }
 
 /// A slot's thread.
-fn work<S: Site>(slot: usize, slots: &Slots, site: &S) {
+fn work<S: Site>(slot: usize, slots: &Slots, site: &S, transport: &Transport) {
     let mut bench = None;
     while let Some(stream) = slots.take(slot) {
         let bench = bench.get_or_insert_with(|| Bench::new(site.desk()));
         // Handlers are guarded in themselves. This one is for faults of the connection's own
         // code: the slot must outlive them.
-        guard(|| Connection::new(&stream, slots, slot, site).serve(bench)).ok();
+        guard(|| {
+            if let Some(wire) = transport.open(&stream, slots, slot) {
+                Connection::new(wire, slots, slot, site).serve(bench);
+            }
+        })
+        .ok();
         slots.leave(slot);
     }
 }
 
-/// The accept loop.
-fn accept<S: Site>(listener: &TcpListener, shared: &Shared, site: &S) {
+/// The accept loop. Who is turned away is told why where the listener is `plain`: nobody
+/// waits here for a handshake.
+fn accept<S: Site>(listener: &TcpListener, shared: &Shared, site: &S, plain: bool) {
     let mut turned_away = Answer::default();
     turned_away.problem(&Reject::TooManyConnections, None);
     let mut words = Vec::new();
@@ -206,8 +221,8 @@ fn accept<S: Site>(listener: &TcpListener, shared: &Shared, site: &S) {
             stream.set_nodelay(true).ok();
             if let Err(stream) = shared.slots.offer(stream, peer.ip()) {
                 site.refused(&Reject::TooManyConnections);
-                if turned_away.print("", true, false, &mut words).is_ok() {
-                    connection::say_at_once(&stream, &words).ok();
+                if plain && turned_away.print("", true, false, &mut words).is_ok() {
+                    wire::say_at_once(&stream, &words).ok();
                 }
             }
             io::Result::Ok(())

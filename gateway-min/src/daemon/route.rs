@@ -7,7 +7,7 @@ use std::{prelude::v1::*, sync::Arc};
 
 use super::{
     cors::Cors,
-    health::{Degraded, Health},
+    health::{Degraded, Health, Trouble},
     hosts,
     intake::{Carrier, Desk, Intake, Submission},
     listen::{Answer, Fields, Head, Method, Once, Refusal, Request, Site, json, put},
@@ -61,6 +61,8 @@ pub(crate) struct Gateway {
     cors: Cors,
     intake: Intake,
     health: Arc<Health>,
+    /// Beside that of the keys.
+    troubles: Vec<Arc<Trouble>>,
     tallies: Arc<Tallies>,
 }
 
@@ -70,6 +72,7 @@ impl Gateway {
         cors: Cors,
         intake: Intake,
         health: Arc<Health>,
+        troubles: Vec<Arc<Trouble>>,
         tallies: Arc<Tallies>,
     ) -> Self {
         Self {
@@ -77,6 +80,7 @@ impl Gateway {
             cors,
             intake,
             health,
+            troubles,
             tallies,
         }
     }
@@ -120,12 +124,15 @@ impl Gateway {
                 self.age(),
             ),
         );
-        if let Some(Degraded { code, since, began }) = self.intake.ring().degraded() {
+        let troubles = core::iter::once(self.intake.ring().trouble()).chain(&self.troubles);
+        let mut comma = "";
+        for Degraded { code, since, began } in troubles.filter_map(|trouble| trouble.get()) {
             let age = began.elapsed().as_secs();
             put(
                 body,
-                format_args!(r#"{{"code":"{code}","since":{since},"age_secs":{age}}}"#),
+                format_args!(r#"{comma}{{"code":"{code}","since":{since},"age_secs":{age}}}"#),
             );
+            comma = ",";
         }
         put(body, format_args!("]}}"));
     }

@@ -209,9 +209,9 @@ mod tests {
                 "--now: \"-1\" is not a number of seconds",
             ),
             (
-                "--tls-cert x",
+                "--journal x",
                 Code::Config,
-                "--tls-cert: not in this version",
+                "--journal: not in this version",
             ),
             (
                 "--govuk-upstream-uri x",

@@ -27,7 +27,7 @@ use crate::{
         cors::Cors,
         health::Health,
         keys::{self, KeyRing},
-        listen::{self, Deadlines, Server, Slots},
+        listen::{self, Deadlines, Server, Slots, Transport},
         route::Gateway,
         tallies::Tallies,
     },
@@ -86,11 +86,12 @@ fn serve(capacity: &str, clock: Clock) -> Server {
         Cors::new(&[]),
         intake,
         Arc::new(Health::new()),
+        Vec::new(),
         tallies,
     );
     let listener = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let slots = Slots::new(2, 2, Deadlines::LOCAL);
-    listen::serve(listener, slots, Arc::new(gateway)).unwrap()
+    listen::serve(listener, slots, Arc::new(gateway), &Transport::Plain).unwrap()
 }
 
 fn ask(server: &Server, line: &str, body: &str) -> String {

@@ -1,5 +1,5 @@
-//! Keys that change without a restart. Every two seconds a look whether the file or folder
-//! of the keys has changed, and at once where somebody asks (SIGHUP). A new set is built
+//! Keys and certificates that change without a restart. Every two seconds a look whether
+//! their files have changed, and at once where somebody asks (SIGHUP). A new set is built
 //! aside, with every check of the start; only a whole and good one is swapped in. A bad one
 //! leaves the set in use as it is, is one line at `error` for each distinct fault, and shows
 //! as *degraded* until a good one is there.
@@ -13,19 +13,18 @@
 //! before; requests know nothing of it.
 
 use std::{
-    path::PathBuf,
     prelude::v1::*,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{KeyRing, Keys, Loaded, load_path};
+use log::Level;
+
 use crate::daemon::{
     clock::Clock,
     exit::{Code, Stop},
-    files::{self, Sight},
-    health::Degraded,
-    log::{quoted, raw},
+    files::Sight,
+    health::Trouble,
+    log::raw,
 };
 
 /// From one look to the next. Not less than the coarsest clock of a file system, FAT's.
@@ -36,27 +35,54 @@ const RETRY: Duration = Duration::from_secs(30);
 /// How often files that change while they are read are read again at once.
 const TRIES: u32 = 3;
 
-/// Keeps a ring at what stands in a file or folder.
-pub(crate) struct Watch {
-    name: &'static str,
-    path: PathBuf,
-    ring: Arc<KeyRing>,
+/// Files, and what is made of them.
+pub(crate) trait Source {
+    /// A whole set, made ready aside.
+    type Loaded;
+
+    /// What a fault leaves as it is, in words.
+    const KEPT: &'static str;
+
+    /// The setting and its files, as the log names them.
+    fn place(&self) -> String;
+
+    /// How the files stand.
+    fn look(&self) -> Vec<Sight>;
+
+    /// Reads the files, with every check of the start.
+    ///
+    /// # Errors
+    /// [`Stop`] that names the setting, the file and the fault.
+    fn load(&self) -> Result<Self::Loaded, Stop>;
+
+    /// Puts a good set in use where it differs. What is to be told of it: something at
+    /// least where it was `asked` for.
+    fn take(&self, loaded: Self::Loaded, asked: bool) -> Vec<(Level, String)>;
+
+    /// Where it is seen that a set was not taken.
+    fn trouble(&self) -> &Trouble;
+
+    /// What such a fault is called, listed in the README.
+    fn code_of(&self, code: Code) -> &'static str;
+}
+
+/// Keeps what is in use at what stands in the files.
+pub(crate) struct Watch<S> {
+    source: S,
     clock: Clock,
     /// How the files stood when they were last read.
-    seen: Option<Sight>,
+    seen: Option<Vec<Sight>>,
     /// When they are read again, changed or not.
     again: Option<Instant>,
     /// The fault that was told last and has not gone away.
     told: Option<String>,
 }
 
-impl Watch {
-    /// Of `path`, which the setting `name` gave and `ring` was loaded from.
-    pub(crate) fn new(name: &'static str, path: PathBuf, ring: Arc<KeyRing>, clock: Clock) -> Self {
+impl<S: Source> Watch<S> {
+    /// Of files that were loaded from once.
+    pub(crate) fn new(source: S, clock: Clock) -> Self {
         Self {
-            name,
-            path,
-            ring,
+            source,
             clock,
             seen: None,
             again: None,
@@ -64,9 +90,14 @@ impl Watch {
         }
     }
 
+    #[cfg(feature = "tls")]
+    pub(crate) fn source(&self) -> &S {
+        &self.source
+    }
+
     /// One look, at `now`; reads where there is a reason to, and where it was asked for.
     pub(crate) fn look(&mut self, asked: bool, now: Instant) {
-        let changed = self.seen.as_ref() != Some(&files::look(&self.path));
+        let changed = self.seen.as_ref() != Some(&self.source.look());
         let due = self.again.is_some_and(|again| now >= again);
         if !(asked || changed || due) {
             return;
@@ -78,7 +109,7 @@ impl Watch {
             loaded.is_err().then(|| now + RETRY)
         };
         match loaded {
-            Ok(loaded) => self.take(loaded, asked),
+            Ok(loaded) => self.take(loaded, asked, now),
             Err(stop) => self.keep(&stop, asked, now),
         }
     }
@@ -86,12 +117,12 @@ impl Watch {
     /// Reads the files as they stand. Where they were changed meanwhile, they are read again
     /// at once, a few times; what comes out then is judged as it is, and the next look will
     /// find them changed.
-    fn read(&mut self) -> Result<Loaded, Stop> {
-        let mut before = files::look(&self.path);
+    fn read(&mut self) -> Result<S::Loaded, Stop> {
+        let mut before = self.source.look();
         let mut tries = 1;
         loop {
-            let loaded = load_path(self.name, &self.path);
-            let after = files::look(&self.path);
+            let loaded = self.source.load();
+            let after = self.source.look();
             if before == after || tries == TRIES {
                 self.seen = Some(before);
                 return loaded;
@@ -101,86 +132,28 @@ impl Watch {
         }
     }
 
-    /// A good set: swapped in where it differs, and told.
-    fn take(&mut self, loaded: Loaded, asked: bool) {
-        let (name, path) = (self.name, self.path.display().to_string());
-        let before = self.ring.current();
-        let moves = moves(&before.keys, &loaded.keys);
-        let noted = loaded.notes != before.notes;
-        if noted || !moves.is_empty() {
-            self.ring.swap(loaded);
-        }
-        self.ring.set_degraded(None);
-        // Told after it is so.
+    /// A good set: swapped in where it differs, and told after it is so.
+    fn take(&mut self, loaded: S::Loaded, asked: bool, now: Instant) {
+        let news = self.source.take(loaded, asked);
+        self.source.trouble().set(None, (self.clock)(), now);
         if self.told.take().is_some() {
-            log::info!("{name}: {}: good again", raw(&path));
+            log::info!("{}: good again", raw(&self.source.place()));
         }
-        for told in &moves {
-            log::info!("{told}");
-        }
-        let set = self.ring.current();
-        for note in set.notes.iter().filter(|_| noted) {
-            log::warn!("{}", raw(note));
-        }
-        let count = set.keys.len();
-        if !moves.is_empty() {
-            log::info!("{name}: {}: keys in use: {count}", raw(&path));
-        } else if asked {
-            log::info!("{name}: {}: read again, the same keys: {count}", raw(&path));
+        for (level, told) in news {
+            log::log!(level, "{told}");
         }
     }
 
     /// A bad set: the one in use stays, and everybody can see why.
     fn keep(&mut self, stop: &Stop, asked: bool, now: Instant) {
-        let code = match stop.code {
-            Code::Data => "keys_invalid",
-            Code::NoPermission => "keys_unprotected",
-            Code::NoInput
-            | Code::Io
-            | Code::Os
-            | Code::Usage
-            | Code::Unavailable
-            | Code::Config => "keys_unreadable",
-        };
-        let degraded = match self.ring.degraded() {
-            Some(before) => Degraded { code, ..before },
-            None => Degraded {
-                code,
-                since: (self.clock)(),
-                began: now,
-            },
-        };
-        self.ring.set_degraded(Some(degraded));
+        let code = self.source.code_of(stop.code);
+        self.source.trouble().set(Some(code), (self.clock)(), now);
         let fault = stop.lines.join("; ");
         if asked || self.told.as_ref() != Some(&fault) {
-            log::error!(
-                "{}: not taken, the keys that were read before stay in use",
-                raw(&fault)
-            );
+            log::error!("{}: not taken, {}", raw(&fault), S::KEPT);
         }
         self.told = Some(fault);
     }
-}
-
-/// A line for each `kid` that came, went, or stands for another key now.
-fn moves(before: &Keys, after: &Keys) -> Vec<String> {
-    let in_set = |keys: &Keys, kid: &str| {
-        let mut keys = keys.public_keys();
-        keys.find(|(known, _)| *known == kid).map(|(_, key)| *key)
-    };
-    let came = after.public_keys().filter_map(|(kid, key)| {
-        let what = match in_set(before, kid) {
-            None => "came",
-            Some(old) if old != *key => "stands for another key now",
-            Some(_) => return None,
-        };
-        Some(format!("key {} {what}", quoted(kid)))
-    });
-    let went = before
-        .kids()
-        .filter(|kid| in_set(after, kid).is_none())
-        .map(|kid| format!("key {} went", quoted(kid)));
-    came.chain(went).collect()
 }
 
 #[cfg(test)]
@@ -194,12 +167,12 @@ mod tests {
     use base64ct::{Base64UrlUnpadded, Encoding};
     use ed25519_dalek::SigningKey;
 
-    use super::{PERIOD, RETRY, Watch, moves};
+    use super::{PERIOD, RETRY, Watch};
     use crate::{
         UnixTime,
         daemon::{
             files::{look, tests::Folder},
-            keys::{KeyRing, load_path},
+            keys::{KeyFiles, KeyRing, load_path, moves},
         },
     };
 
@@ -211,11 +184,12 @@ mod tests {
         format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#)
     }
 
-    fn watched(folder: &Folder, text: &str) -> (Watch, Arc<KeyRing>) {
+    fn watched(folder: &Folder, text: &str) -> (Watch<KeyFiles>, Arc<KeyRing>) {
         let path = folder.file("key", text, 0o600);
         let loaded = load_path("GATEWAY_KEYS", &path).unwrap();
         let ring = Arc::new(KeyRing::new(loaded));
-        let watch = Watch::new("GATEWAY_KEYS", path, Arc::clone(&ring), || UnixTime::EPOCH);
+        let files = KeyFiles::new("GATEWAY_KEYS", path, Arc::clone(&ring));
+        let watch = Watch::new(files, || UnixTime::EPOCH);
         (watch, ring)
     }
 
@@ -224,9 +198,9 @@ mod tests {
     }
 
     /// Writes the file so that no look could tell.
-    fn write_unseen(folder: &Folder, text: &str, watch: &mut Watch) {
+    fn write_unseen(folder: &Folder, text: &str, watch: &mut Watch<KeyFiles>) {
         let path = folder.file("key", text, 0o600);
-        watch.seen = Some(look(&path));
+        watch.seen = Some(vec![look(&path)]);
     }
 
     #[test]
@@ -269,15 +243,18 @@ mod tests {
         folder.file("key", "garbage", 0o600);
         watch.look(false, start);
         watch.look(false, start + PERIOD);
-        assert!(ring.degraded().is_some());
+        assert!(ring.trouble().get().is_some());
         write_unseen(&folder, &jwk("b", 2), &mut watch);
         watch.look(false, start + PERIOD + RETRY - A_MOMENT);
         assert_eq!(
-            (ring.degraded().is_some(), kids(&ring)),
+            (ring.trouble().get().is_some(), kids(&ring)),
             (true, vec!["a".to_owned()])
         );
         watch.look(false, start + PERIOD + RETRY);
-        assert_eq!((ring.degraded(), kids(&ring)), (None, vec!["b".to_owned()]));
+        assert_eq!(
+            (ring.trouble().get(), kids(&ring)),
+            (None, vec!["b".to_owned()])
+        );
     }
 
     #[test]

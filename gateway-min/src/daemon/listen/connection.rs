@@ -6,8 +6,7 @@
 //! waited for, the connection is closed. Called by the slots' threads only.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
+    io::ErrorKind,
     panic::{self, AssertUnwindSafe},
     prelude::v1::*,
     time::Instant,
@@ -18,6 +17,7 @@ use super::{
     answer::Answer,
     head::{Framing, Head, Scan},
     slots::{Doom, Phase, Slots},
+    wire::Wire,
 };
 use crate::{
     Reject,
@@ -78,7 +78,7 @@ impl From<Reject> for End {
 
 /// A connection in its slot.
 pub(super) struct Connection<'a, S: Site> {
-    stream: &'a TcpStream,
+    wire: Wire<'a>,
     slots: &'a Slots,
     slot: usize,
     site: &'a S,
@@ -86,9 +86,9 @@ pub(super) struct Connection<'a, S: Site> {
 }
 
 impl<'a, S: Site> Connection<'a, S> {
-    pub(super) fn new(stream: &'a TcpStream, slots: &'a Slots, slot: usize, site: &'a S) -> Self {
+    pub(super) fn new(wire: Wire<'a>, slots: &'a Slots, slot: usize, site: &'a S) -> Self {
         Self {
-            stream,
+            wire,
             slots,
             slot,
             site,
@@ -104,10 +104,10 @@ impl<'a, S: Site> Connection<'a, S> {
                 Next::Request { filled: more } => {
                     filled = more;
                     if self.enter(Phase::Idle).is_err() {
-                        return;
+                        return self.wire.leave();
                     }
                 }
-                Next::Close => return,
+                Next::Close => return self.wire.leave(),
                 Next::Linger => return self.linger(&mut bench.buffer),
             }
         }
@@ -220,8 +220,8 @@ impl<'a, S: Site> Connection<'a, S> {
         }
         if framing.expects_continue && *arrived < len {
             self.incomplete(true)?;
-            let mut stream = self.stream;
-            stream.write_all(CONTINUE).map_err(|_broken| End::Gone)?;
+            let said = self.wire.write_all(CONTINUE);
+            said.map_err(|_broken| End::Gone)?;
         }
         while *arrived < len {
             self.incomplete(true)?;
@@ -239,10 +239,9 @@ impl<'a, S: Site> Connection<'a, S> {
     }
 
     /// Waits for bytes: at least one.
-    fn read(&self, into: &mut [u8]) -> Result<usize, End> {
-        let mut stream = self.stream;
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, End> {
         loop {
-            match stream.read(into) {
+            match self.wire.read(into) {
                 Ok(0) => {
                     // A client that sent nothing is told nothing.
                     let doom = self.slots.doom(self.slot);
@@ -277,11 +276,10 @@ impl<'a, S: Site> Connection<'a, S> {
         }
         if self.enter(Phase::Working).is_err() {
             // The slot is wanted: what the socket takes at once is all there is.
-            say_at_once(self.stream, out).ok();
+            self.wire.say_at_once(out).ok();
             return Next::Close;
         }
-        let mut stream = self.stream;
-        match stream.write_all(out) {
+        match self.wire.write_all(out) {
             Ok(()) => Next::Linger,
             Err(_) => Next::Close,
         }
@@ -301,11 +299,10 @@ impl<'a, S: Site> Connection<'a, S> {
             return Sent::Failed;
         }
         if self.phase != Phase::Working && self.enter(Phase::Working).is_err() {
-            say_at_once(self.stream, out).ok();
+            self.wire.say_at_once(out).ok();
             return Sent::Failed;
         }
-        let mut stream = self.stream;
-        match stream.write_all(out) {
+        match self.wire.write_all(out) {
             Ok(()) if close => Sent::Closed,
             Ok(()) => Sent::Open,
             Err(_) => Sent::Failed,
@@ -315,14 +312,15 @@ impl<'a, S: Site> Connection<'a, S> {
     /// Closing a socket with unread bytes resets it, and the client may lose an answer it
     /// has not read. So: say that nothing more comes, and read until the client has closed.
     fn linger(mut self, buffer: &mut [u8]) {
-        if self.enter(Phase::Closing).is_err() || self.stream.shutdown(Shutdown::Write).is_err() {
+        if self.enter(Phase::Closing).is_err() || self.wire.finish().is_err() {
             return;
         }
         let mut left = MAX_LINGER;
-        while let Ok(len) = self.read(buffer) {
-            match left.checked_sub(len) {
-                Some(less) => left = less,
-                None => return,
+        loop {
+            match self.wire.discard(buffer) {
+                Ok(len) if len > 0 && len <= left => left -= len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return,
             }
         }
     }
@@ -358,15 +356,6 @@ fn last_words(doom: Doom) -> End {
         Doom::Late => Reject::RequestTimeout,
         Doom::Evicted => Reject::TooManyConnections,
     })
-}
-
-/// As much as the socket takes without waiting.
-///
-/// # Errors
-/// The socket's.
-pub(super) fn say_at_once(mut stream: &TcpStream, out: &[u8]) -> io::Result<()> {
-    stream.set_nonblocking(true)?;
-    stream.write_all(out)
 }
 
 pub(super) struct Panicked;

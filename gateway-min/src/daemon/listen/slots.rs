@@ -302,8 +302,9 @@ impl Slots {
             // Its last answer was begun before the stop: treated as those that were idle.
             live.stream.shutdown(Shutdown::Read).ok();
         }
-        // The time to read a first request runs from the connection's beginning.
-        if (live.phase, phase) != (Phase::Fresh, Phase::Reading) {
+        // The time to read a first request runs from the connection's beginning, and a
+        // handshake before it is a part of it.
+        if !matches!(live.phase, Phase::Fresh | Phase::Reading) || phase != Phase::Reading {
             live.since = Instant::now();
             live.deadline = live.since + self.deadlines.of(phase);
         }

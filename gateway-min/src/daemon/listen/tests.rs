@@ -18,7 +18,8 @@ use std::{
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    Answer, Deadlines, Fields, Head, Refusal, Request, Server, Site, Slots, bind, put, serve,
+    Answer, Deadlines, Fields, Head, Refusal, Request, Server, Site, Slots, Transport, bind, put,
+    serve,
 };
 use crate::Reject;
 
@@ -87,7 +88,7 @@ fn start(slots: usize, per_address: usize, deadlines: Deadlines) -> (Server, Str
     });
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let slots = Slots::new(slots, per_address, deadlines);
-    let server = serve(listener, slots, Arc::clone(&puppet)).unwrap();
+    let server = serve(listener, slots, Arc::clone(&puppet), &Transport::Plain).unwrap();
     let strings = Strings {
         entered,
         tell,
