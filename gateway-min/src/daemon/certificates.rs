@@ -180,8 +180,11 @@ impl CertificateFiles {
     /// Tells what is in use, at the start.
     pub(crate) fn tell(&self) {
         let pair = self.certificates.current();
-        let told = told(&pair, (self.clock)());
-        log::info!("{}: {told}", raw(&self.place()));
+        let now = (self.clock)();
+        // What is wrong with its dates is told by whoever judges them.
+        if judge(&pair, now).is_none() {
+            log::info!("{}: {}", raw(&self.place()), told(&pair, now));
+        }
         if let Some((level, told)) = note_of_kind(&pair) {
             log::log!(level, "{told}");
         }

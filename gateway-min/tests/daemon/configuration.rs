@@ -142,10 +142,26 @@ fn what_stops_the_start_stops_a_check_in_the_same_words() {
         ),
         (
             "later",
+            "GATEWAY_JOURNAL",
+            "journal",
+            78,
+            "not in this version",
+        ),
+        #[cfg(not(feature = "tls"))]
+        (
+            "not built in",
             "GATEWAY_TLS_CERT",
             "cert.pem",
             78,
-            "not in this version",
+            "not built in: it takes a build with --features tls",
+        ),
+        #[cfg(not(feature = "tls"))]
+        (
+            "not built in, the other",
+            "GATEWAY_TLS_KEY",
+            "key.pem",
+            78,
+            "not built in",
         ),
         (
             "later, other prefix",

@@ -152,12 +152,22 @@ fn every_setting_is_listed_with_its_default() {
 
 #[test]
 fn every_way_to_be_degraded_is_listed() {
-    let source = include_str!("../../src/daemon/keys/watch.rs");
-    let mut codes: Vec<_> = source
-        .lines()
-        .filter_map(|line| line.split_once("=> \"keys_")?.1.split_once('"'))
-        .map(|(rest, _)| format!("`keys_{rest}`"))
-        .collect();
+    let sources = [
+        ("keys_", include_str!("../../src/daemon/keys.rs")),
+        (
+            "certificate_",
+            include_str!("../../src/daemon/certificates.rs"),
+        ),
+    ];
+    let mut codes = Vec::new();
+    for (begins, source) in sources {
+        let arm = format!("=> \"{begins}");
+        let named = source
+            .lines()
+            .filter_map(|line| line.split_once(&arm)?.1.split_once('"'));
+        codes.extend(named.map(|(rest, _)| format!("`{begins}{rest}`")));
+    }
+    assert_eq!(codes.len(), 9, "{codes:?}");
     codes.sort();
     let mut listed: Vec<_> = rows("Paths").iter().map(|row| row[0]).collect();
     listed.retain(|name| !name.starts_with("`/"));

@@ -157,7 +157,7 @@ impl Unread {
     }
 
     pub(crate) fn stop(mut self) -> ExitStatus {
-        signal(&self.child, "TERM");
+        signal(self.child.id(), "TERM");
         self.child.wait().unwrap()
     }
 }
@@ -170,9 +170,9 @@ impl Drop for Unread {
     }
 }
 
-fn signal(child: &Child, name: &str) {
+fn signal(process: u32, name: &str) {
     let status = Command::new("kill")
-        .args([format!("-{name}"), child.id().to_string()])
+        .args([format!("-{name}"), process.to_string()])
         .status();
     assert!(status.unwrap().success());
 }
@@ -271,7 +271,12 @@ impl Gateway {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        signal(&self.child, name);
+        signal(self.id(), name);
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for the process to end by itself: how it did.
@@ -436,7 +441,13 @@ impl Client {
     /// Waits until the gateway has closed: what came before that. A reset is a close too,
     /// a time-out is not.
     #[track_caller]
-    pub(crate) fn rest(mut self) -> String {
+    pub(crate) fn rest(self) -> String {
+        String::from_utf8(self.rest_of_bytes()).unwrap()
+    }
+
+    /// Likewise of what is no text.
+    #[track_caller]
+    pub(crate) fn rest_of_bytes(mut self) -> Vec<u8> {
         loop {
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {
@@ -446,7 +457,7 @@ impl Client {
                 Err(error) => panic!("{error}"),
             }
         }
-        String::from_utf8(self.read).unwrap()
+        self.read
     }
 }
 
