@@ -294,8 +294,8 @@ enum Wish {
     Stop,
 }
 
-/// SIGHUP asks for keys and certificates to be read again. Of SIGTERM and SIGINT the first asks for an
-/// orderly stop, the second ends the process.
+/// SIGHUP asks for keys and certificates to be read again. Of SIGTERM and SIGINT the first
+/// asks for an orderly stop, the second ends the process.
 struct Signals {
     /// A byte for each signal; what it was stands in the flags.
     reader: UnixStream,

@@ -3,9 +3,10 @@
 //!
 //! What is refused, each with a line that names the setting: an unknown flag or `GATEWAY_…`
 //! variable (with the name that may have been meant), a setting of a capability that this
-//! version or build does not have, an empty or misspelt value, a required setting that is missing, a
-//! listener that others can reach over plain HTTP without that being said by name. All that
-//! is wrong is told at once. Only `daemon` calls it; nothing else looks at the environment.
+//! version or build does not have, an empty or misspelt value, a required setting that is
+//! missing, a listener that others can reach over plain HTTP without that being said by
+//! name. All that is wrong is told at once. Only `daemon` calls it; nothing else looks at the
+//! environment.
 
 use std::{
     collections::BTreeMap,

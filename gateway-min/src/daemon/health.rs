@@ -108,9 +108,6 @@ pub(crate) struct Probe {
     _stop: mpsc::Sender<()>,
 }
 
-/// Stack of the probe's thread. Only what is touched of it becomes memory.
-const STACK: usize = if cfg!(feature = "tls") { 256 } else { 128 } * 1024;
-
 /// Starts probing the listener at `address`, which is reached by `transport` and answers
 /// to `host`; the first probe is made at once.
 ///
@@ -125,7 +122,7 @@ pub(crate) fn start(
     let (stop, stopped) = mpsc::channel();
     thread::Builder::new()
         .name("probe".to_owned())
-        .stack_size(STACK)
+        .stack_size(128 * 1024)
         .spawn(move || {
             let mut failed = false;
             loop {

@@ -171,6 +171,7 @@ fn every_way_to_be_degraded_is_listed() {
     codes.sort();
     let mut listed: Vec<_> = rows("Paths").iter().map(|row| row[0]).collect();
     listed.retain(|name| !name.starts_with("`/"));
+    listed.sort_unstable();
     assert_eq!(listed, codes);
 }
 

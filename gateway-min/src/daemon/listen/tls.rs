@@ -383,6 +383,9 @@ impl<'a> Session<'a> {
     pub(super) fn write_all(&mut self, mut out: &[u8]) -> io::Result<()> {
         while !out.is_empty() {
             let taken = self.tls.writer().write(out)?;
+            if taken == 0 {
+                return Err(ErrorKind::WriteZero.into());
+            }
             out = out.get(taken..).unwrap_or_default();
             self.flush()?;
         }
