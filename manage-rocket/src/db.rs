@@ -51,10 +51,15 @@ impl DatabaseUrl {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            return match path {
+            // `sqlite:////var/lib/manage.db`, as other libraries write an absolute path.
+            let path = match path.trim_start_matches('/') {
+                rest if path.starts_with("//") => format!("/{rest}"),
+                _ => path.to_owned(),
+            };
+            return match path.as_str() {
                 "" => Err("names no file"),
                 ":memory:" => Err("must be a file: each connection would have its own memory"),
-                path => Ok(Self::Sqlite(path.to_owned())),
+                _ => Ok(Self::Sqlite(path)),
             };
         }
         if text.starts_with("postgres:") || text.starts_with("postgresql:") {
@@ -238,6 +243,7 @@ mod tests {
             ("sqlite:manage.db", sqlite("manage.db")),
             ("sqlite:/var/lib/manage.db", sqlite("/var/lib/manage.db")),
             ("sqlite:///var/lib/manage.db", sqlite("/var/lib/manage.db")),
+            ("sqlite:////var/lib/manage.db", sqlite("/var/lib/manage.db")),
             ("sqlite:", Err("names no file")),
             (
                 "sqlite::memory:",
