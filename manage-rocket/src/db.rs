@@ -9,7 +9,7 @@ use std::{fmt, fs::OpenOptions, io, time::Duration};
 
 use sqlx::SqlSafeStr as _;
 use sqlx::{
-    AnyPool, ConnectOptions as _, Executor as _, Row as _, Transaction,
+    AnyPool, ConnectOptions as _, Connection as _, Executor as _, Row as _, Transaction,
     any::{Any, AnyConnectOptions, AnyPoolOptions, AnyRow},
     migrate::{Migration, MigrationType, Migrator},
 };
@@ -142,6 +142,9 @@ impl Db {
             .parse::<AnyConnectOptions>()?
             .disable_statement_logging();
         let is_sqlite = matches!(url, DatabaseUrl::Sqlite(_));
+        if is_sqlite {
+            try_sqlite(&options).await?;
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_secs(5))
@@ -196,6 +199,21 @@ fn sqlite_address(path: &str) -> String {
         .replace('#', "%23")
         .replace(' ', "%20");
     format!("sqlite:{escaped}")
+}
+
+/// Tells at once why a file cannot be used: the pool would ask again until its time is up,
+/// and then tell of nothing but the time. One that is busy is left to the pool's patience.
+async fn try_sqlite(options: &AnyConnectOptions) -> DbResult<()> {
+    const BUSY: i32 = 5;
+    let mut connection = options.connect().await?;
+    let tried = connection.execute(SQLITE_PRAGMAS).await;
+    connection.close().await?;
+    let code = |error: &sqlx::Error| error.as_database_error()?.code()?.parse::<i32>().ok();
+    match tried {
+        // The low byte is the kind, the rest its detail.
+        Err(error) if code(&error).is_none_or(|code| code & 0xff != BUSY) => Err(error.into()),
+        Err(_) | Ok(_) => Ok(()),
+    }
 }
 
 /// Makes the file, for its owner alone, where there is none: it will hold names and NHS

@@ -315,6 +315,15 @@ fn what_stops_the_start_is_named() {
             "MANAGE_DATABASE: the database file: No such file or directory".to_owned(),
         ),
         (
+            "a file that is no database",
+            change(&|command| {
+                let file = keys.join("message-public.pem");
+                command.env("MANAGE_DATABASE", format!("sqlite:{}", file.display()));
+            }),
+            78,
+            "MANAGE_DATABASE: the database: error returned from database: (code: 26) file is not a database".to_owned(),
+        ),
+        (
             "a port that is none",
             change(&|command| {
                 command.env("ROCKET_PORT", "http");
