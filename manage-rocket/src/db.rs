@@ -11,7 +11,7 @@ use sqlx::SqlSafeStr as _;
 use sqlx::{
     AnyPool, ConnectOptions as _, Connection as _, Executor as _, Row as _, Transaction,
     any::{Any, AnyConnectOptions, AnyPoolOptions, AnyRow},
-    migrate::{Migration, MigrationType, Migrator},
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
 
 pub(crate) mod appointments;
@@ -28,6 +28,10 @@ const POSTGRES_APPEND_ONLY: &str = include_str!("../migrations/postgres/0002_app
 
 /// Connections at once. SQLite writes one at a time whatever this is.
 const CONNECTIONS: u32 = 8;
+
+/// How often the data model is tried to be brought up to date. Each failure for another
+/// program's sake means that it got a migration further.
+const MIGRATION_TRIES: u32 = 8;
 
 /// For every SQLite connection: readers do not wait for the writer, an answered request is
 /// on disk, references hold, and no `REPLACE` slips past the append-only triggers.
@@ -90,7 +94,7 @@ pub(crate) enum DbError {
     /// The database's own words.
     Sql(sqlx::Error),
     /// The data model cannot be brought up to date.
-    Migration(sqlx::migrate::MigrateError),
+    Migration(MigrateError),
     /// A stored value is not of its column's form.
     Stored {
         /// The column.
@@ -158,10 +162,7 @@ impl Db {
             })
             .connect_with(options)
             .await?;
-        migrator(dialect)
-            .run(&pool)
-            .await
-            .map_err(DbError::Migration)?;
+        migrate(&migrator(dialect), &pool).await?;
         Ok(Self { pool })
     }
 
@@ -189,6 +190,20 @@ fn migrator(dialect: &'static str) -> Migrator {
         migration(1, "data model", DATA_MODEL),
         migration(2, "append-only", dialect),
     ])
+}
+
+/// Brings the data model up to date. On SQLite nothing keeps two programs from beginning
+/// at once: the slower one then finds the tables of the faster one, and looks again.
+async fn migrate(migrator: &Migrator, pool: &AnyPool) -> DbResult<()> {
+    let mut tries_left = MIGRATION_TRIES;
+    loop {
+        tries_left -= 1;
+        match migrator.run(pool).await {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::ExecuteMigration(..)) if tries_left > 0 => {}
+            Err(error) => return Err(DbError::Migration(error)),
+        }
+    }
 }
 
 /// The path as sqlx's address. What an address would read as something else is escaped.

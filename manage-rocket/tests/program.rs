@@ -371,6 +371,34 @@ fn what_stops_the_start_is_named() {
 }
 
 #[test]
+fn programs_that_start_at_once_share_a_new_database() {
+    let folder = tempfile::tempdir().unwrap();
+    keygen(&folder.path().join("keys"));
+    for round in 0..3 {
+        let file = folder.path().join(format!("{round}.db"));
+        let database = format!("sqlite:{}", file.display());
+        let started: Vec<_> = thread::scope(|scope| {
+            let start =
+                || Running::start(configured(folder.path()).env("MANAGE_DATABASE", &database));
+            let starting: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            starting
+                .into_iter()
+                .map(thread::ScopedJoinHandle::join)
+                .collect()
+        });
+        for running in started {
+            let running = running.expect("each of them listens");
+            assert!(
+                running
+                    .get("/healthcheck/ready")
+                    .starts_with("HTTP/1.1 200 ")
+            );
+            assert_eq!(running.stop().code(), Some(0));
+        }
+    }
+}
+
+#[test]
 fn the_key_can_be_a_text_or_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
