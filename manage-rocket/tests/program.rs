@@ -83,11 +83,15 @@ impl Running {
     }
 
     fn get(&self, path: &str) -> String {
+        self.ask("GET", path)
+    }
+
+    fn ask(&self, method: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
@@ -368,6 +372,23 @@ fn what_stops_the_start_is_named() {
             assert!(said.contains("ROCKET_PORT sets another port"), "{said}");
         }
     }
+}
+
+#[test]
+fn a_method_that_nobody_knows_gets_a_page_with_its_headers() {
+    let folder = tempfile::tempdir().unwrap();
+    keygen(&folder.path().join("keys"));
+    let running = Running::start(&mut configured(folder.path()));
+    let answer = running.ask("BREW", "/");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    for header in [
+        "content-security-policy: default-src 'none'; ",
+        "cache-control: no-store\r\n",
+        "x-frame-options: DENY\r\n",
+    ] {
+        assert!(answer.contains(header), "{header} in {answer}");
+    }
+    assert_eq!(running.stop().code(), Some(0));
 }
 
 #[test]
