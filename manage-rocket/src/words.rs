@@ -229,6 +229,12 @@ const DUPLICATE: Words = Words {
     what: "The gateway already had it. Nothing was sent twice.",
     next: "",
 };
+const DUPLICATE_UNROUTED: Words = Words {
+    tone: Tone::Warning,
+    title: "Already sent, but no further",
+    what: "The gateway already had it, but has nowhere to pass it on to: it will not appear on the equipment.",
+    next: "Enter the details by hand at the equipment, and tell support.",
+};
 const UNREACHABLE: Words = Words {
     tone: Tone::Error,
     title: "Not sent",
@@ -262,6 +268,7 @@ pub(crate) fn of(outcome: &Outcome, routed: Option<bool>) -> Words {
     match outcome {
         Outcome::Accepted if routed == Some(false) => ACCEPTED_UNROUTED,
         Outcome::Accepted => ACCEPTED,
+        Outcome::Duplicate if routed == Some(false) => DUPLICATE_UNROUTED,
         Outcome::Duplicate => DUPLICATE,
         Outcome::Refused(code) => of_code(code).unwrap_or(REFUSED),
         Outcome::Unavailable(code) => of_code(code).unwrap_or(UNAVAILABLE),
@@ -295,6 +302,7 @@ pub(crate) fn as_json() -> Value {
             "accepted": ACCEPTED,
             "accepted:unrouted": ACCEPTED_UNROUTED,
             "duplicate": DUPLICATE,
+            "duplicate:unrouted": DUPLICATE_UNROUTED,
             "unreachable": UNREACHABLE,
             "timeout": TIMEOUT,
             "reload": EXTENSION_UPDATED,
@@ -352,6 +360,12 @@ mod tests {
                 Tone::Warning,
             ),
             (Outcome::Duplicate, None, "Already sent", Tone::Success),
+            (
+                Outcome::Duplicate,
+                Some(false),
+                "Already sent, but no further",
+                Tone::Warning,
+            ),
             (refused("expired"), None, "Not sent", Tone::Error),
             (refused("new_code"), None, "Not sent", Tone::Error),
             (

@@ -26,7 +26,8 @@
 
   function wordsOf(outcome, routed) {
     const [kind, code = ""] = outcome.split(":");
-    const key = kind === "accepted" && routed === false ? "accepted:unrouted" : kind;
+    const taken = kind === "accepted" || kind === "duplicate";
+    const key = taken && routed === false ? `${kind}:unrouted` : kind;
     const ofCode = words && Object.hasOwn(words.codes, code) && words.codes[code];
     const found = ofCode || (words && words.outcomes[key]);
     const unknown = { tone: "warning", title: outcome, what: "Reload this page to read what this means.", next: "" };
@@ -105,6 +106,8 @@
       if (answer) { stayUntil(answer.signed_in_secs); }
       if (mine !== shown) { return; }
       if (answer) {
+        // A gateway that has a message already does not say again that it has no route.
+        if (answer.no_further && routed === undefined) { show(place, wordsOf(outcome, false)); }
         place.querySelector("[data-note]").textContent = answer.note;
       } else {
         region.append(part("span", "app-outcome__note", "This could not be recorded here. Make a note of it."));
