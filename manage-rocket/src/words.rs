@@ -45,7 +45,7 @@ pub(crate) struct Words {
 // What to do next. "By hand" is every site's fallback: type the details at the equipment.
 const RELOAD: &str = "Reload this page and send it again.";
 const RELOAD_OR_SUPPORT: &str = "Reload this page and send it once more. If it happens again, enter the details by hand and tell support the code.";
-const AGAIN: &str = "Wait a few seconds, then send it again. Sending twice does no harm.";
+const AGAIN: &str = "Wait a few seconds, then send it again: sending twice does no harm. If it happens again, enter the details by hand and tell support the code.";
 const BY_HAND: &str = "Enter the details by hand at the equipment, and tell support the code.";
 
 const fn refused(what: &'static str, next: &'static str) -> Words {
@@ -122,8 +122,8 @@ pub(crate) fn of_code(code: &str) -> Option<Words> {
         ),
         // Times.
         "expired" => refused(
-            "This page has been open too long: its message has run out.",
-            RELOAD,
+            "This page has been open too long, or the gateway\u{2019}s clock is ahead: the message has run out.",
+            RELOAD_OR_SUPPORT,
         ),
         "not_yet_valid" | "issued_in_future" => refused(
             "The gateway\u{2019}s clock is behind this system\u{2019}s clock, so the message seems to come from the future.",
@@ -245,7 +245,7 @@ const TIMEOUT: Words = Words {
     tone: Tone::Warning,
     title: "Not confirmed",
     what: "The gateway did not answer in time. The message may have arrived.",
-    next: "Send it again: sending twice does no harm.",
+    next: "Send it again: sending twice does no harm. If it stays unconfirmed, look for the details on the equipment, enter them by hand if they are not there, and tell support.",
 };
 const EXTENSION_UPDATED: Words = Words {
     tone: Tone::Warning,
@@ -343,6 +343,20 @@ mod tests {
                 !words.title.is_empty() && words.tone != Tone::Success,
                 "{code}"
             );
+        }
+    }
+
+    /// Whatever goes wrong can go wrong again, with somebody waiting.
+    #[test]
+    fn what_goes_wrong_has_a_way_on_that_needs_no_gateway() {
+        let json = as_json();
+        let kinds = ["outcomes", "codes"].map(|kind| json[kind].as_object().unwrap());
+        for (name, words) in kinds.into_iter().flatten() {
+            let next = words["next"].as_str().unwrap();
+            let by_hand = next.contains("by hand") || next.contains("on the equipment");
+            // The page without its extension says the rest itself.
+            let is_well = words["tone"] == "success" || name == "reload";
+            assert!(by_hand || is_well, "{name}: {next:?}");
         }
     }
 
