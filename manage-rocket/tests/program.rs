@@ -181,6 +181,27 @@ fn keygen_makes_a_pair_that_only_its_owner_can_read() {
 }
 
 #[test]
+#[cfg(unix)]
+fn keygen_leaves_nothing_half_made() {
+    let folder = tempfile::tempdir().unwrap();
+    // No file may grow, as on a full disk.
+    let output = Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 0; exec "$0" keygen "$1""#])
+        .arg(env!("CARGO_BIN_EXE_manage-rocket"))
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    assert!(
+        said.contains("message-private.pem: File too large"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    keygen(folder.path());
+}
+
+#[test]
 fn it_serves_and_stops_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let kid = keygen(&folder.path().join("keys"));
