@@ -244,7 +244,7 @@ const UNREACHABLE: Words = Words {
 const TIMEOUT: Words = Words {
     tone: Tone::Warning,
     title: "Not confirmed",
-    what: "The gateway did not answer in time. The message may have arrived.",
+    what: "The gateway\u{2019}s answer did not come through in time. The message may have arrived.",
     next: "Send it again: sending twice does no harm. If it stays unconfirmed, look for the details on the equipment, enter them by hand if they are not there, and tell support.",
 };
 const EXTENSION_UPDATED: Words = Words {
