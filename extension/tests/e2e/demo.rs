@@ -248,6 +248,15 @@ fn half_a_key_pair_is_named() {
 }
 
 #[test]
+fn a_browser_that_is_not_there_is_named() {
+    for name in ["/nowhere/chromium", "chromium-of-nobody"] {
+        let demo = Demo::start(&["--browser", name]);
+        demo.lines.await_line(&["demo: there is no program ", name]);
+        assert_eq!(demo.service.stop(PATIENCE).unwrap().code(), Some(0));
+    }
+}
+
+#[test]
 fn a_taken_address_is_named_with_its_setting() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();

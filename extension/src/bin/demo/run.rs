@@ -413,7 +413,8 @@ fn open(
     state: &Path,
 ) -> Result<Browser, String> {
     let program = match program {
-        Some(program) => PathBuf::from(program),
+        Some(program) => browser::program(&variable("PATH").unwrap_or_default(), program)
+            .ok_or_else(|| format!("there is no program {program}"))?,
         None => installed().ok_or(
             "no browser is installed that takes an extension from its command line (Chromium, Chrome for Testing, Brave, Edge); Google Chrome 137 and later does not: load it by hand, as above",
         )?,
