@@ -42,15 +42,30 @@ fn rockets_setting(error: &::rocket::figment::Error) -> Failure {
     Failure(CONFIG, format!("ROCKET_{name} is wrong: {}", error.kind))
 }
 
+/// Refuses the settings of Rocket's that it would pass over in silence: those it knows
+/// nothing of, and TLS, without which it would serve plain HTTP.
+fn check_rockets_settings() -> Result<(), Failure> {
+    // PROFILE is ignored, whatever it is; the other one is missing from Rocket's own list.
+    let more = ["profile", "proxy_proto_header"];
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let problem = match name.strip_prefix("ROCKET_").map(str::to_ascii_lowercase) {
+            None => continue,
+            Some(known) if known == Server::TLS => {
+                "is set, but this version has no TLS of its own: put a proxy in front"
+            }
+            Some(known) if Server::PARAMETERS.iter().chain(&more).any(|p| *p == known) => continue,
+            Some(_) => "is not a setting of this version",
+        };
+        return Err(Failure(CONFIG, format!("{name} {problem}")));
+    }
+    Ok(())
+}
+
 async fn serve() -> Result<(), Failure> {
     let config = Config::from_vars(std::env::vars_os(), Build::this())
         .map_err(|error| failure(CONFIG)(&error))?;
-    // Without this, Rocket would take the setting and serve plain HTTP.
-    if std::env::vars_os().any(|(name, _)| name == "ROCKET_TLS") {
-        let problem =
-            "ROCKET_TLS is set, but this version has no TLS of its own: put a proxy in front";
-        return Err(Failure(CONFIG, problem.to_owned()));
-    }
+    check_rockets_settings()?;
     logger::install();
     log::info!(target: logger::TARGET,
         "manage-rocket {}: {} on {:?}, key {}",

@@ -357,6 +357,14 @@ fn what_stops_the_start_is_named() {
             "ROCKET_PORT is wrong: invalid type: found string".to_owned(),
         ),
         (
+            "a misspelt setting of Rocket's",
+            change(&|command| {
+                command.env("ROCKET_ADRESS", "192.0.2.1");
+            }),
+            78,
+            "ROCKET_ADRESS is not a setting of this version".to_owned(),
+        ),
+        (
             "TLS by Rocket's setting",
             change(&|command| {
                 command.env("ROCKET_TLS", "{certs=\"c\",key=\"k\"}");
