@@ -107,16 +107,20 @@ fn make_keys(folder: &str) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments[..] {
-        [] => ::rocket::execute(serve()),
-        ["keygen", folder] => make_keys(folder),
-        ["--help" | "-h"] => {
+    let arguments = std::env::args_os().skip(1);
+    let arguments: Option<Vec<String>> = arguments.map(|text| text.into_string().ok()).collect();
+    let arguments: Option<Vec<&str>> = arguments
+        .as_ref()
+        .map(|arguments| arguments.iter().map(String::as_str).collect());
+    let done = match arguments.as_deref() {
+        None => Err(Failure(USAGE, "an argument is not UTF-8".to_owned())),
+        Some([]) => ::rocket::execute(serve()),
+        Some(["keygen", folder]) => make_keys(folder),
+        Some(["--help" | "-h"]) => {
             print(HELP);
             Ok(())
         }
-        _ => Err(Failure(USAGE, format!("unknown command\n{HELP}"))),
+        Some(_) => Err(Failure(USAGE, format!("unknown command\n{HELP}"))),
     };
     log::logger().flush();
     match done {

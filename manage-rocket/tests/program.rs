@@ -390,6 +390,18 @@ fn what_stops_the_start_is_named() {
             64,
             "unknown command".to_owned(),
         ),
+        #[cfg(unix)]
+        (
+            "a folder whose name is no text",
+            {
+                use std::os::unix::ffi::OsStrExt as _;
+                let mut command = program();
+                command.args(["keygen".as_ref(), std::ffi::OsStr::from_bytes(b"\xff")]);
+                command
+            },
+            64,
+            "an argument is not UTF-8".to_owned(),
+        ),
     ];
     for (name, mut command, code, expected) in rows {
         let output = command.output().unwrap();
