@@ -14,13 +14,15 @@ use std::{
     collections::VecDeque,
     panic::{self, AssertUnwindSafe},
     prelude::v1::*,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
+
+use super::meter::Counter;
 
 /// Most lines that wait to be written. With [`MAX_WAITING_BYTES`], what a stalled console
 /// can cost.
@@ -33,6 +35,11 @@ const USUAL_LINE: usize = 256;
 const KEPT_CAPACITY: usize = 1024;
 /// Most buffers kept.
 const KEPT_BUFFERS: usize = 16;
+
+/// The log of this process, once it was started.
+static STARTED: OnceLock<Arc<Queue>> = OnceLock::new();
+/// Panics of every thread but the one that writes.
+static PANICS: Counter = Counter::new();
 
 std::thread_local! {
     /// Whether this thread is the one that writes: its panics are failed prints.
@@ -61,6 +68,8 @@ struct Waiting {
 struct Queue {
     level: LevelFilter,
     waiting: Mutex<Waiting>,
+    /// Lines that were never printed, reported or not.
+    lost: Counter,
     filled: Condvar,
     emptied: Condvar,
 }
@@ -70,6 +79,7 @@ impl Queue {
         Self {
             level,
             waiting: Mutex::default(),
+            lost: Counter::new(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
         }
@@ -109,6 +119,7 @@ impl Queue {
                 waiting.lost = waiting.lost.saturating_add(lost);
             }
             if !printed {
+                self.lost.add();
                 waiting.lost = waiting.lost.saturating_add(1);
             }
             if line.text.capacity() <= KEPT_CAPACITY && waiting.spare.len() < KEPT_BUFFERS {
@@ -150,6 +161,7 @@ impl Log for Queue {
         text.write_fmt(*record.args()).ok();
         let mut waiting = self.lock();
         if waiting.lines.len() >= MAX_WAITING || waiting.bytes + text.len() > MAX_WAITING_BYTES {
+            self.lost.add();
             waiting.lost = waiting.lost.saturating_add(1);
             return;
         }
@@ -194,19 +206,32 @@ pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
     // The place is enough to find it; the message could quote what a stranger sent.
     panic::set_hook(Box::new(|info| {
         if !WRITES.get() {
+            PANICS.add();
             match info.location() {
                 Some(place) => log::error!("panic at {}:{}", place.file(), place.line()),
                 None => log::error!("panic at an unknown place"),
             }
         }
     }));
+    // A second start is refused below.
+    let queue = STARTED.get_or_init(|| queue);
     log::set_max_level(level);
-    log::set_boxed_logger(Box::new(Shared(queue))).map_err(std::io::Error::other)
+    log::set_boxed_logger(Box::new(Shared(Arc::clone(queue)))).map_err(std::io::Error::other)
 }
 
 /// Waits until what was logged is written, a second at most.
 pub(crate) fn flush() {
     log::logger().flush();
+}
+
+/// Lines that were lost since the start.
+pub(crate) fn lost() -> u64 {
+    STARTED.get().map_or(0, |queue| queue.lost.get())
+}
+
+/// Panics since the start.
+pub(crate) fn panics() -> u64 {
+    PANICS.get()
 }
 
 struct Shared(Arc<Queue>);
@@ -299,6 +324,7 @@ mod tests {
         queue.flush_within(Duration::from_secs(30));
         let printed = printed.lock().unwrap();
         assert_eq!(printed.len(), MAX_WAITING + 2);
+        assert_eq!(queue.lost.get(), 7);
         assert_eq!(printed[..3], ["stall", "7 log lines were lost", "line 0"]);
         assert_eq!(
             printed[MAX_WAITING + 1],
@@ -329,6 +355,7 @@ mod tests {
         say(&queue, "works");
         queue.flush_within(Duration::from_secs(30));
         assert_eq!(*printed.lock().unwrap(), ["2 log lines were lost", "works"]);
+        assert_eq!(queue.lost.get(), 2, "those that were reported stay counted");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod configuration;
 mod documents;
 mod keys;
 mod logging;
+mod metrics;
 mod outcomes;
 #[path = "../signer/mod.rs"]
 mod signer;

@@ -16,6 +16,7 @@ use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 pub(crate) use tiny_http::Method;
 
+use super::connection::KEPT;
 use crate::Reject;
 
 /// On every answer: nothing here is to be kept, guessed at or framed.
@@ -76,6 +77,13 @@ impl Answer {
                 reject.stage(),
             ),
         );
+    }
+
+    /// Gives back the memory of a long body.
+    pub(super) fn forget_long(&mut self) {
+        if self.body.capacity() > KEPT {
+            self.body = Vec::new();
+        }
     }
 
     /// Writes the answer into `out`, which it clears first: `lines` and, to `close`, a
