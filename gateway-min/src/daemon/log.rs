@@ -12,7 +12,7 @@ use core::fmt::{self, Write as _};
 use std::{
     cell::Cell,
     collections::VecDeque,
-    panic::{self, AssertUnwindSafe},
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
     prelude::v1::*,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
@@ -203,20 +203,23 @@ pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
                 );
             })
         })?;
-    // The place is enough to find it; the message could quote what a stranger sent.
-    panic::set_hook(Box::new(|info| {
-        if !WRITES.get() {
-            PANICS.add();
-            match info.location() {
-                Some(place) => log::error!("panic at {}:{}", place.file(), place.line()),
-                None => log::error!("panic at an unknown place"),
-            }
-        }
-    }));
+    panic::set_hook(Box::new(note_panic));
     // A second start is refused below.
     let queue = STARTED.get_or_init(|| queue);
     log::set_max_level(level);
     log::set_boxed_logger(Box::new(Shared(Arc::clone(queue)))).map_err(std::io::Error::other)
+}
+
+/// Counts a panic, and logs its place: that is enough to find it, and its message could
+/// quote what a stranger sent. A panic of the writer is a failed print.
+fn note_panic(info: &PanicHookInfo<'_>) {
+    if !WRITES.get() {
+        PANICS.add();
+        match info.location() {
+            Some(place) => log::error!("panic at {}:{}", place.file(), place.line()),
+            None => log::error!("panic at an unknown place"),
+        }
+    }
 }
 
 /// Waits until what was logged is written, a second at most.
@@ -274,6 +277,7 @@ pub(crate) fn raw(text: &str) -> impl fmt::Display {
 #[cfg(test)]
 mod tests {
     use std::{
+        panic,
         prelude::v1::*,
         sync::{
             Arc, Mutex,
@@ -286,7 +290,7 @@ mod tests {
 
     use log::{Level, LevelFilter, Log, Record};
 
-    use super::{MAX_WAITING, Queue, quoted, raw};
+    use super::{MAX_WAITING, Queue, WRITES, note_panic, panics, quoted, raw};
 
     fn say(queue: &Queue, text: &str) {
         queue.log(
@@ -367,6 +371,28 @@ mod tests {
         }
         let waiting = queue.lock();
         assert_eq!((waiting.lines.len(), waiting.lost), (2, 3));
+    }
+
+    #[test]
+    fn panics_are_counted_but_for_failed_prints() {
+        // Other tests panic at the same time: theirs are told as before.
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if thread::current().name() == Some("counted") {
+                note_panic(info);
+            } else {
+                before(info);
+            }
+        }));
+        for (writes, wanted) in [(false, 1), (true, 1), (false, 2)] {
+            let counted = thread::Builder::new().name("counted".to_owned());
+            let counted = counted.spawn(move || {
+                WRITES.set(writes);
+                panic::panic_any(writes);
+            });
+            counted.unwrap().join().unwrap_err();
+            assert_eq!(panics(), wanted, "{writes}");
+        }
     }
 
     #[test]

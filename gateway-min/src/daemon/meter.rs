@@ -106,7 +106,9 @@ impl Latest {
     /// It happened just now.
     pub(crate) fn note(&self) {
         let since = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(since.saturating_add(1), Ordering::Release);
+        // Of several at once the latest stays.
+        self.last
+            .fetch_max(since.saturating_add(1), Ordering::Release);
     }
 
     /// How long ago it was, to a millisecond; `None` where it never happened.

@@ -79,11 +79,10 @@ impl Answer {
         );
     }
 
-    /// Gives back the memory of a long body.
-    pub(super) fn forget_long(&mut self) {
-        if self.body.capacity() > KEPT {
-            self.body = Vec::new();
-        }
+    /// Gives back what a long body took, now that it is written.
+    pub(super) fn give_back(&mut self) {
+        self.body.clear();
+        self.body.shrink_to(KEPT);
     }
 
     /// Writes the answer into `out`, which it clears first: `lines` and, to `close`, a

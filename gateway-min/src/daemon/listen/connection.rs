@@ -29,7 +29,8 @@ const BUFFER: usize = MAX_HEAD + 2 + MAX_BODY;
 /// How much is thrown away, at most, to let a client that still sends read its answer.
 const MAX_LINGER: usize = 256 * 1024;
 
-/// Longer answers do not keep their memory: there are as many of them as slots.
+/// What of an answer's memory a slot keeps for the next one: metrics are longer, and every
+/// slot may have answered them once.
 pub(super) const KEPT: usize = 4 * 1024;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -193,10 +194,10 @@ impl<'a, S: Site> Connection<'a, S> {
         if done.is_ok() && !matches!(sent, Sent::Failed) {
             self.site.answered(&head, started.elapsed());
         }
-        answer.forget_long();
-        if out.capacity() > KEPT {
-            *out = Vec::new();
-        }
+        // Here, so that a usual answer never pays for it.
+        answer.give_back();
+        out.clear();
+        out.shrink_to(KEPT);
         next(sent, Some(used), end + arrived, buffer)
     }
 
