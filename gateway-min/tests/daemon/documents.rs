@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use gateway_min::{JsonFault, Part, Reject, UnixTime};
 
 use crate::{
-    metrics::{Family, Kind, scrape},
+    exposition::{Family, Kind},
+    metrics::scrape,
     support::{Gateway, command},
 };
 

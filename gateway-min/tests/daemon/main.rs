@@ -11,6 +11,7 @@ mod access;
 mod bad_input;
 mod configuration;
 mod documents;
+mod exposition;
 mod keys;
 mod logging;
 mod metrics;
