@@ -8,6 +8,7 @@ use std::{
     path::Path,
     prelude::v1::*,
     sync::{Arc, PoisonError, RwLock},
+    time::Instant,
 };
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     exit::{Code, Stop},
     files,
     health::Degraded,
+    meter::Counter,
 };
 use crate::{KeySet, limits::MAX_KEY_TEXT};
 
@@ -31,12 +33,18 @@ pub(crate) type Keys = KeySet<MAX_KEYS>;
 pub(crate) struct Loaded {
     pub(crate) keys: Box<Keys>,
     pub(crate) notes: Vec<String>,
+    /// When it was read, by a clock that nobody sets.
+    pub(crate) read: Instant,
 }
 
 /// The set in use, and whether it should have been replaced. Only [`watch`] changes either.
 pub(crate) struct KeyRing {
     current: RwLock<Arc<Loaded>>,
     degraded: RwLock<Option<Degraded>>,
+    /// Readings after the start: those that made a whole set, the same one or another, and
+    /// those that did not.
+    pub(crate) good: Counter,
+    pub(crate) bad: Counter,
 }
 
 impl KeyRing {
@@ -44,6 +52,8 @@ impl KeyRing {
         Self {
             current: RwLock::new(Arc::new(loaded)),
             degraded: RwLock::new(None),
+            good: Counter::new(),
+            bad: Counter::new(),
         }
     }
 
@@ -114,6 +124,7 @@ impl Loaded {
         Self {
             keys: Box::default(),
             notes: Vec::new(),
+            read: Instant::now(),
         }
     }
 

@@ -111,6 +111,7 @@ impl Watch {
             self.ring.swap(loaded);
         }
         self.ring.set_degraded(None);
+        self.ring.good.add();
         // Told after it is so.
         if self.told.take().is_some() {
             log::info!("{name}: {}: good again", raw(&path));
@@ -151,6 +152,7 @@ impl Watch {
             },
         };
         self.ring.set_degraded(Some(degraded));
+        self.ring.bad.add();
         let fault = stop.lines.join("; ");
         if asked || self.told.as_ref() != Some(&fault) {
             log::error!(
@@ -278,6 +280,7 @@ mod tests {
         );
         watch.look(false, start + PERIOD + RETRY);
         assert_eq!((ring.degraded(), kids(&ring)), (None, vec!["b".to_owned()]));
+        assert_eq!((ring.bad.get(), ring.good.get()), (2, 1));
     }
 
     #[test]
