@@ -42,6 +42,17 @@ pub fn find(path: &OsStr, applications: &[PathBuf]) -> Option<PathBuf> {
     in_path.chain(in_applications).find(|file| file.is_file())
 }
 
+/// The program of that name: a path as it stands, a plain name in the folders of `path`.
+#[must_use]
+pub fn program(path: &OsStr, name: &str) -> Option<PathBuf> {
+    let folders: Vec<PathBuf> = if name.contains(std::path::MAIN_SEPARATOR) {
+        vec![PathBuf::new()]
+    } else {
+        std::env::split_paths(path).collect()
+    };
+    beneath(&folders, name).find(|file| file.is_file())
+}
+
 fn beneath(folders: &[PathBuf], name: &str) -> impl Iterator<Item = PathBuf> {
     let name = Path::new(name).to_owned();
     folders.iter().map(move |folder| folder.join(&name))
@@ -49,7 +60,7 @@ fn beneath(folders: &[PathBuf], name: &str) -> impl Iterator<Item = PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::{find, program};
     use std::{ffi::OsStr, fs::File, path::Path};
 
     fn touch(path: &Path) {
@@ -65,6 +76,23 @@ mod tests {
         touch(&two.join("chromium"));
         let path = std::env::join_paths([&one, &two]).unwrap();
         assert_eq!(find(&path, &[]), Some(two.join("chromium")));
+    }
+
+    #[test]
+    fn a_plain_name_is_looked_for_and_a_path_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("browser");
+        touch(&file);
+        let path = folder.path().as_os_str();
+        for (name, expected) in [
+            ("browser", Some(&file)),
+            (file.to_str().unwrap(), Some(&file)),
+            ("./browser", None),
+            ("another", None),
+            (folder.path().to_str().unwrap(), None),
+        ] {
+            assert_eq!(program(path, name).as_ref(), expected, "{name}");
+        }
     }
 
     #[test]

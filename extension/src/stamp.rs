@@ -8,6 +8,7 @@
 
 use std::{
     fmt, fs, io,
+    net::Ipv6Addr,
     path::{Path, PathBuf},
 };
 
@@ -100,7 +101,7 @@ impl fmt::Display for StampError {
             Self::Origin { text, fault } => write!(f, "{text:?} is not an origin: {fault}"),
             Self::Url { text } => write!(
                 f,
-                "{text:?} is not an address: it must begin with http:// or https:// and must not contain spaces, quotes, “?”, “#” or “@”"
+                "{text:?} is not an address: it must begin with http:// or https://, a host and perhaps a port, and must not contain spaces, quotes, “?”, “#” or “@”"
             ),
             Self::NotEmpty(path) => write!(f, "{} is not empty", path.display()),
             Self::Manifest(what) => write!(f, "the extension's manifest {what}"),
@@ -305,13 +306,30 @@ fn is_host(host: &str) -> bool {
         })
 }
 
+/// Whether that is a host and perhaps a port, in letters that address.js takes too.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let address = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let good_host = match address {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            !host.is_empty() && host.bytes().all(good)
+        }
+    };
+    good_host && port.is_none_or(|port| port_of(port).is_some())
+}
+
 fn plain_url(text: &str) -> Result<(), StampError> {
     let rest = text
         .strip_prefix("http://")
         .or_else(|| text.strip_prefix("https://"));
     let plain = rest.is_some_and(|rest| {
-        !rest.is_empty()
-            && !rest.starts_with(['/', ':'])
+        let authority = rest.split('/').next().unwrap_or_default();
+        is_authority(authority)
             && rest.bytes().all(|byte| byte.is_ascii_graphic())
             && !rest.contains(['?', '#', '@', '"', '\'', '\\', '<', '>', '`'])
     });
@@ -471,6 +489,12 @@ mod tests {
             ("http://gateway/do?x", false),
             ("http://gateway/do#x", false),
             ("http://user@gateway/do", false),
+            ("http://screening_gateway", true),
+            ("http://gateway:99999/do", false),
+            ("http://gateway:/do", false),
+            ("http://[::1/do", false),
+            ("http://[gateway]/do", false),
+            ("http://%zz/do", false),
             ("http://gate way/do", false),
             ("http://gateway/\"", false),
             ("http://gateway/do\n", false),

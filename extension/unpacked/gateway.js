@@ -37,12 +37,18 @@ export async function send(url, token) {
   } catch (error) {
     return { outcome: timedOut(error) ? "timeout" : "unreachable" };
   }
+  /** @type {Uint8Array | null} */
+  let body;
   try {
-    const text = await readAll(response);
-    return outcomeOf(response.status, response.headers.get("Content-Type"), text);
-  } catch (error) {
-    return timedOut(error) ? { outcome: "timeout" } : BAD_ANSWER;
+    body = await readAll(response);
+  } catch {
+    // It broke off, or took too long: whoever answers may have taken the message.
+    return { outcome: "timeout" };
   }
+  const text = body && textOf(body);
+  return text === null
+    ? BAD_ANSWER
+    : outcomeOf(response.status, response.headers.get("Content-Type"), text);
 }
 
 /** @param {unknown} error */
@@ -51,23 +57,34 @@ function timedOut(error) {
 }
 
 /**
+ * @param {Uint8Array} body
+ * @returns {string | null} null where it is not UTF-8
+ */
+function textOf(body) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(body);
+  } catch {
+    return null;
+  }
+}
+
+/**
  * @param {Response} response
- * @returns {Promise<string>}
- * @throws {RangeError} longer than MAX_ANSWER
- * @throws {TypeError} not UTF-8, or the connection broke
+ * @returns {Promise<Uint8Array | null>} null where it is longer than MAX_ANSWER
+ * @throws {TypeError} the connection broke
+ * @throws {DOMException} the time is up
  */
 async function readAll(response) {
-  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const body = new Uint8Array(MAX_ANSWER);
   const reader = response.body?.getReader();
-  let text = "";
   let length = 0;
   for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
-    length += part.value.byteLength;
-    if (length > MAX_ANSWER) {
+    if (length + part.value.byteLength > MAX_ANSWER) {
       await reader?.cancel();
-      throw new RangeError("the answer is too long");
+      return null;
     }
-    text += decoder.decode(part.value, { stream: true });
+    body.set(part.value, length);
+    length += part.value.byteLength;
   }
-  return text + decoder.decode();
+  return body.subarray(0, length);
 }

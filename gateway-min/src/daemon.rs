@@ -11,7 +11,8 @@
 //! | `clock` | the only file that reads the wall clock |
 //! | `log` | the queue to the console; the only file that names `simple_logger` |
 //! | `listen` (+ `slots`, `wire`, `tls`, `head`, `answer`, `connection`) | the guarded socket |
-//! | `route`, `intake`, `cors`, `hosts`, `tallies` | what is answered to what |
+//! | `route`, `intake`, `cors`, `hosts` | what is answered to what |
+//! | `tallies`, `meter`, `metrics` | what is counted and timed, and the page that tells it |
 //! | `health` | the probe that proves it |
 //! | `verdict` | the `verify` command |
 
@@ -21,6 +22,7 @@ compile_error!("the daemon checks who owns its files and stops by signals: it ne
 use std::{
     ffi::OsString,
     io::{self, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     prelude::v1::*,
     process::ExitCode,
@@ -49,6 +51,8 @@ mod intake;
 mod keys;
 mod listen;
 mod log;
+mod meter;
+mod metrics;
 mod route;
 mod tallies;
 mod verdict;
@@ -66,10 +70,12 @@ use keys::{
 };
 #[cfg(feature = "tls")]
 use listen::Certificates;
-use listen::{Deadlines, Slots, Transport};
-use route::Gateway;
+use listen::{Deadlines, Server, Slots, Transport};
+use route::{Gateway, Paths, State};
 use tallies::Tallies;
 
+/// Connections at once on a listener for metrics alone: whoever collects needs one.
+const METRICS_SLOTS: usize = 4;
 /// How long begun requests have to end: the time to read one and to answer it.
 const DRAIN: Duration = Duration::from_secs(14);
 
@@ -178,26 +184,34 @@ fn serve(
     }
 
     let mut signals = Signals::catch().map_err(|error| os("signals", &error))?;
-    let listener = listen::bind(config.listen).map_err(|error| {
-        let code = match error.kind() {
-            ErrorKind::PermissionDenied => Code::NoPermission,
-            _ => Code::Unavailable,
-        };
-        Stop::new(code, format!("GATEWAY_LISTEN: {}: {error}", config.listen))
-    })?;
+    let listener = bind("GATEWAY_LISTEN", config.listen)?;
     let health = Arc::new(Health::new());
     let host = config.hosts.first().cloned().unwrap_or_default();
-    let gateway = Arc::new(Gateway::new(
-        config.hosts,
-        Cors::new(&config.origins),
-        intake,
-        Arc::clone(&health),
-        troubles,
-        Arc::clone(tallies),
-    ));
     let slots = Slots::new(config.slots, config.per_address, Deadlines::LOCAL);
-    let server = listen::serve(listener, slots, gateway, &transport)
-        .map_err(|error| os("threads", &error))?;
+    let slots = Arc::new(slots);
+    let state = Arc::new(State {
+        intake,
+        health: Arc::clone(&health),
+        tallies: Arc::clone(tallies),
+        slots: Arc::clone(&slots),
+        troubles,
+        born: Instant::now(),
+    });
+    let collected = match config.metrics {
+        Some((address, names)) => {
+            let cors = Cors::new(&config.origins);
+            let site = Gateway::new(names, cors, Arc::clone(&state), Paths::MetricsOnly);
+            Some(serve_metrics(address, site)?)
+        }
+        None => None,
+    };
+    let paths = match collected {
+        Some(_) => Paths::AllButMetrics,
+        None => Paths::All,
+    };
+    let gateway = Gateway::new(config.hosts, Cors::new(&config.origins), state, paths);
+    let server = listen::serve(listener, slots, Arc::new(gateway), &transport);
+    let server = server.map_err(|error| os("threads", &error))?;
     let probe = health::start(health, server.own_address(), transport.clone(), host)
         .map_err(|error| os("the probe", &error))?;
     let (name, source) = config.keys;
@@ -230,8 +244,12 @@ fn serve(
     }
     ::log::info!("asked to stop: finishing what has begun");
     drop(probe);
-    if !server.drain(DRAIN) {
-        ::log::warn!("some requests did not end in time");
+    let until = Instant::now() + DRAIN;
+    let servers = [Some(server), collected].into_iter().flatten();
+    for server in servers {
+        if !server.drain(until.saturating_duration_since(Instant::now())) {
+            ::log::warn!("some requests did not end in time");
+        }
     }
     transport.tell();
     ::log::info!("stopped: {tallies}");
@@ -282,6 +300,30 @@ fn door(config: &Config) -> Result<Door, Stop> {
         transport,
         looks: vec![look],
         troubles,
+    })
+}
+
+/// A listener of its own for metrics, with the same guards and few slots.
+fn serve_metrics(address: SocketAddr, site: Gateway) -> Result<Server, Stop> {
+    if !address.ip().to_canonical().is_loopback() {
+        ::log::warn!("no TLS for metrics: they can be read and forged on their way");
+    }
+    let listener = bind("GATEWAY_METRICS_LISTEN", address)?;
+    let slots = Slots::new(METRICS_SLOTS, METRICS_SLOTS, Deadlines::LOCAL);
+    let server = listen::serve(listener, Arc::new(slots), Arc::new(site), &Transport::Plain);
+    let server = server.map_err(|error| os("threads", &error))?;
+    ::log::info!("metrics on {}", server.address());
+    Ok(server)
+}
+
+/// The socket of a listener, which the setting `name` gave.
+fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Stop> {
+    listen::bind(address).map_err(|error| {
+        let code = match error.kind() {
+            ErrorKind::PermissionDenied => Code::NoPermission,
+            _ => Code::Unavailable,
+        };
+        Stop::new(code, format!("{name}: {address}: {error}"))
     })
 }
 

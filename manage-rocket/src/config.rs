@@ -248,6 +248,15 @@ fn read_key_file(setting: &str, path: &Path) -> Result<Zeroizing<String>, Config
     Ok(text)
 }
 
+/// Whether a text that is no PEM may hold a key all the same: one that lost its armour, a
+/// JWK, a bare seed in hexadecimal or base64. It must not be printed as if it were a path;
+/// one that is the path of a file is as good as it says.
+fn may_be_a_key(text: &str) -> bool {
+    const SHORTEST: usize = 40;
+    let like_a_key = text.contains(['\n', '{']) || (text.len() >= SHORTEST && !text.contains('.'));
+    like_a_key && !Path::new(text).exists()
+}
+
 fn key(settings: &Settings) -> Result<MessageKey, ConfigError> {
     let (setting, pem) = match (&settings.key, &settings.key_file) {
         (Some(_), Some(_)) => {
@@ -265,8 +274,7 @@ fn key(settings: &Settings) -> Result<MessageKey, ConfigError> {
         (Some(text), None) if text.contains("-----BEGIN") => ("JWT_PRIVATE_KEY", text.clone()),
         (Some(path), None) => {
             let setting = "JWT_PRIVATE_KEY";
-            // A key that lost its armour must not be printed as if it were a path.
-            if path.contains('\n') || path.trim().is_empty() {
+            if path.trim().is_empty() || may_be_a_key(path) {
                 return Err(wrong(
                     setting,
                     "is neither a PEM text nor the path of a file",
@@ -276,6 +284,9 @@ fn key(settings: &Settings) -> Result<MessageKey, ConfigError> {
         }
         (None, Some(path)) => {
             let setting = "JWT_PRIVATE_KEY_FILE";
+            if may_be_a_key(path) {
+                return Err(wrong(setting, "is not the path of a file"));
+            }
             (setting, read_key_file(setting, Path::new(path))?)
         }
     };
@@ -398,6 +409,36 @@ mod tests {
                 &[MOCK, ("JWT_PRIVATE_KEY", "MC4\nMC4\n")],
                 Debug,
                 "JWT_PRIVATE_KEY is neither a PEM text nor the path of a file",
+            ),
+            (
+                "a key without armour in one line",
+                &[
+                    MOCK,
+                    (
+                        "JWT_PRIVATE_KEY",
+                        "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g",
+                    ),
+                ],
+                Debug,
+                "JWT_PRIVATE_KEY is neither a PEM text nor the path of a file",
+            ),
+            (
+                "a key as JWK",
+                &[
+                    MOCK,
+                    (
+                        "JWT_PRIVATE_KEY",
+                        r#"{"kty":"OKP","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}"#,
+                    ),
+                ],
+                Debug,
+                "JWT_PRIVATE_KEY is neither a PEM text nor the path of a file",
+            ),
+            (
+                "a key for the path of its file",
+                &[MOCK, ("JWT_PRIVATE_KEY_FILE", RFC8037_PEM)],
+                Debug,
+                "JWT_PRIVATE_KEY_FILE is not the path of a file",
             ),
             (
                 "an empty key",

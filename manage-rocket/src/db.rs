@@ -9,9 +9,9 @@ use std::{fmt, fs::OpenOptions, io, time::Duration};
 
 use sqlx::SqlSafeStr as _;
 use sqlx::{
-    AnyPool, ConnectOptions as _, Executor as _, Row as _, Transaction,
+    AnyPool, ConnectOptions as _, Connection as _, Executor as _, Row as _, Transaction,
     any::{Any, AnyConnectOptions, AnyPoolOptions, AnyRow},
-    migrate::{Migration, MigrationType, Migrator},
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
 
 pub(crate) mod appointments;
@@ -28,6 +28,10 @@ const POSTGRES_APPEND_ONLY: &str = include_str!("../migrations/postgres/0002_app
 
 /// Connections at once. SQLite writes one at a time whatever this is.
 const CONNECTIONS: u32 = 8;
+
+/// How often the data model is tried to be brought up to date. Each failure for another
+/// program's sake means that it got a migration further.
+const MIGRATION_TRIES: u32 = 8;
 
 /// For every SQLite connection: readers do not wait for the writer, an answered request is
 /// on disk, references hold, and no `REPLACE` slips past the append-only triggers.
@@ -51,10 +55,15 @@ impl DatabaseUrl {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            return match path {
+            // `sqlite:////var/lib/manage.db`, as other libraries write an absolute path.
+            let path = match path.trim_start_matches('/') {
+                rest if path.starts_with("//") => format!("/{rest}"),
+                _ => path.to_owned(),
+            };
+            return match path.as_str() {
                 "" => Err("names no file"),
                 ":memory:" => Err("must be a file: each connection would have its own memory"),
-                path => Ok(Self::Sqlite(path.to_owned())),
+                _ => Ok(Self::Sqlite(path)),
             };
         }
         if text.starts_with("postgres:") || text.starts_with("postgresql:") {
@@ -85,7 +94,7 @@ pub(crate) enum DbError {
     /// The database's own words.
     Sql(sqlx::Error),
     /// The data model cannot be brought up to date.
-    Migration(sqlx::migrate::MigrateError),
+    Migration(MigrateError),
     /// A stored value is not of its column's form.
     Stored {
         /// The column.
@@ -137,6 +146,9 @@ impl Db {
             .parse::<AnyConnectOptions>()?
             .disable_statement_logging();
         let is_sqlite = matches!(url, DatabaseUrl::Sqlite(_));
+        if is_sqlite {
+            try_sqlite(&options).await?;
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_secs(5))
@@ -150,10 +162,7 @@ impl Db {
             })
             .connect_with(options)
             .await?;
-        migrator(dialect)
-            .run(&pool)
-            .await
-            .map_err(DbError::Migration)?;
+        migrate(&migrator(dialect), &pool).await?;
         Ok(Self { pool })
     }
 
@@ -183,6 +192,20 @@ fn migrator(dialect: &'static str) -> Migrator {
     ])
 }
 
+/// Brings the data model up to date. On SQLite nothing keeps two programs from beginning
+/// at once: the slower one then finds the tables of the faster one, and looks again.
+async fn migrate(migrator: &Migrator, pool: &AnyPool) -> DbResult<()> {
+    let mut tries_left = MIGRATION_TRIES;
+    loop {
+        tries_left -= 1;
+        match migrator.run(pool).await {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::ExecuteMigration(..)) if tries_left > 0 => {}
+            Err(error) => return Err(DbError::Migration(error)),
+        }
+    }
+}
+
 /// The path as sqlx's address. What an address would read as something else is escaped.
 fn sqlite_address(path: &str) -> String {
     let escaped = path
@@ -191,6 +214,21 @@ fn sqlite_address(path: &str) -> String {
         .replace('#', "%23")
         .replace(' ', "%20");
     format!("sqlite:{escaped}")
+}
+
+/// Tells at once why a file cannot be used: the pool would ask again until its time is up,
+/// and then tell of nothing but the time. One that is busy is left to the pool's patience.
+async fn try_sqlite(options: &AnyConnectOptions) -> DbResult<()> {
+    const BUSY: i32 = 5;
+    let mut connection = options.connect().await?;
+    let tried = connection.execute(SQLITE_PRAGMAS).await;
+    connection.close().await?;
+    let code = |error: &sqlx::Error| error.as_database_error()?.code()?.parse::<i32>().ok();
+    match tried {
+        // The low byte is the kind, the rest its detail.
+        Err(error) if code(&error).is_none_or(|code| code & 0xff != BUSY) => Err(error.into()),
+        Err(_) | Ok(_) => Ok(()),
+    }
 }
 
 /// Makes the file, for its owner alone, where there is none: it will hold names and NHS
@@ -238,6 +276,7 @@ mod tests {
             ("sqlite:manage.db", sqlite("manage.db")),
             ("sqlite:/var/lib/manage.db", sqlite("/var/lib/manage.db")),
             ("sqlite:///var/lib/manage.db", sqlite("/var/lib/manage.db")),
+            ("sqlite:////var/lib/manage.db", sqlite("/var/lib/manage.db")),
             ("sqlite:", Err("names no file")),
             (
                 "sqlite::memory:",

@@ -41,21 +41,27 @@ impl Fairing for Headers {
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
-        for (name, value) in ALWAYS {
-            response.set_header(Header::new(*name, *value));
-        }
-        // What may be kept says so itself (assets, the key set).
-        if !response.headers().contains("Cache-Control") {
-            response.set_header(Header::new("Cache-Control", "no-store"));
-        }
-        let public_url = &auth::app(request).public_url;
-        if public_url.is_confidential() {
-            // Browsers ignore it elsewhere, and complain.
-            response.set_header(Header::new("Cross-Origin-Opener-Policy", "same-origin"));
-        }
-        if public_url.is_https() {
-            let year = "max-age=31536000";
-            response.set_header(Header::new("Strict-Transport-Security", year));
-        }
+        set(request, response);
+    }
+}
+
+/// Sets them on one answer. Error pages do it themselves, too: Rocket answers a request of
+/// a method that it does not know without asking any fairing.
+pub(crate) fn set(request: &Request<'_>, response: &mut Response<'_>) {
+    for (name, value) in ALWAYS {
+        response.set_header(Header::new(*name, *value));
+    }
+    // What may be kept says so itself (assets, the key set).
+    if !response.headers().contains("Cache-Control") {
+        response.set_header(Header::new("Cache-Control", "no-store"));
+    }
+    let public_url = &auth::app(request).public_url;
+    if public_url.is_confidential() {
+        // Browsers ignore it elsewhere, and complain.
+        response.set_header(Header::new("Cross-Origin-Opener-Policy", "same-origin"));
+    }
+    if public_url.is_https() {
+        let year = "max-age=31536000";
+        response.set_header(Header::new("Strict-Transport-Security", year));
     }
 }

@@ -48,8 +48,16 @@ fn create(path: &Path, mode: u32, text: &str) -> Result<(), KeygenError> {
     #[cfg(not(unix))]
     let _: u32 = mode;
     let mut file: File = options.open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    written.inspect_err(|_| remove(path)).map_err(failed)
+}
+
+/// Half a pair is no key, and would be in the way of the next try. What cannot be removed
+/// is named then.
+fn remove(path: &Path) {
+    std::fs::remove_file(path).ok();
 }
 
 /// Makes a key pair in `folder`, which is made (for its owner alone) where there is none.
@@ -77,6 +85,6 @@ pub fn keygen(folder: &Path) -> Result<String, KeygenError> {
     let private_pem = key.to_private_pem().map_err(KeygenError::Key)?;
     let public_pem = key.to_public_pem().map_err(KeygenError::Key)?;
     create(&private, 0o600, &private_pem)?;
-    create(&public, 0o644, &public_pem)?;
+    create(&public, 0o644, &public_pem).inspect_err(|_| remove(&private))?;
     Ok(key.kid().to_owned())
 }

@@ -42,15 +42,30 @@ fn rockets_setting(error: &::rocket::figment::Error) -> Failure {
     Failure(CONFIG, format!("ROCKET_{name} is wrong: {}", error.kind))
 }
 
+/// Refuses the settings of Rocket's that it would pass over in silence: those it knows
+/// nothing of, and TLS, without which it would serve plain HTTP.
+fn check_rockets_settings() -> Result<(), Failure> {
+    // PROFILE is ignored, whatever it is; the other one is missing from Rocket's own list.
+    let more = ["profile", "proxy_proto_header"];
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let problem = match name.strip_prefix("ROCKET_").map(str::to_ascii_lowercase) {
+            None => continue,
+            Some(known) if known == Server::TLS => {
+                "is set, but this version has no TLS of its own: put a proxy in front"
+            }
+            Some(known) if Server::PARAMETERS.iter().chain(&more).any(|p| *p == known) => continue,
+            Some(_) => "is not a setting of this version",
+        };
+        return Err(Failure(CONFIG, format!("{name} {problem}")));
+    }
+    Ok(())
+}
+
 async fn serve() -> Result<(), Failure> {
     let config = Config::from_vars(std::env::vars_os(), Build::this())
         .map_err(|error| failure(CONFIG)(&error))?;
-    // Without this, Rocket would take the setting and serve plain HTTP.
-    if std::env::vars_os().any(|(name, _)| name == "ROCKET_TLS") {
-        let problem =
-            "ROCKET_TLS is set, but this version has no TLS of its own: put a proxy in front";
-        return Err(Failure(CONFIG, problem.to_owned()));
-    }
+    check_rockets_settings()?;
     logger::install();
     log::info!(target: logger::TARGET,
         "manage-rocket {}: {} on {:?}, key {}",
@@ -92,16 +107,20 @@ fn make_keys(folder: &str) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments[..] {
-        [] => ::rocket::execute(serve()),
-        ["keygen", folder] => make_keys(folder),
-        ["--help" | "-h"] => {
+    let arguments = std::env::args_os().skip(1);
+    let arguments: Option<Vec<String>> = arguments.map(|text| text.into_string().ok()).collect();
+    let arguments: Option<Vec<&str>> = arguments
+        .as_ref()
+        .map(|arguments| arguments.iter().map(String::as_str).collect());
+    let done = match arguments.as_deref() {
+        None => Err(Failure(USAGE, "an argument is not UTF-8".to_owned())),
+        Some([]) => ::rocket::execute(serve()),
+        Some(["keygen", folder]) => make_keys(folder),
+        Some(["--help" | "-h"]) => {
             print(HELP);
             Ok(())
         }
-        _ => Err(Failure(USAGE, format!("unknown command\n{HELP}"))),
+        Some(_) => Err(Failure(USAGE, format!("unknown command\n{HELP}"))),
     };
     log::logger().flush();
     match done {

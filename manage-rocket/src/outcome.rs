@@ -63,7 +63,7 @@ pub(crate) fn is_sent<'a>(told: impl IntoIterator<Item = (&'a Outcome, Option<bo
         match outcome {
             Outcome::Accepted if routed == Some(false) => unrouted = true,
             Outcome::Accepted => sent = true,
-            Outcome::Duplicate => sent |= !unrouted,
+            Outcome::Duplicate => sent |= !unrouted && routed != Some(false),
             Outcome::Refused(_)
             | Outcome::Unavailable(_)
             | Outcome::Unreachable
@@ -124,6 +124,11 @@ mod tests {
                 true,
             ),
             ("unreachable", &[(Unreachable, None)], false),
+            (
+                "a duplicate without a route",
+                &[(Timeout, None), (Duplicate, Some(false))],
+                false,
+            ),
         ] {
             let told = told.iter().map(|(outcome, routed)| (outcome, *routed));
             assert_eq!(is_sent(told), expected, "{name}");

@@ -45,7 +45,7 @@ pub(crate) struct Words {
 // What to do next. "By hand" is every site's fallback: type the details at the equipment.
 const RELOAD: &str = "Reload this page and send it again.";
 const RELOAD_OR_SUPPORT: &str = "Reload this page and send it once more. If it happens again, enter the details by hand and tell support the code.";
-const AGAIN: &str = "Wait a few seconds, then send it again. Sending twice does no harm.";
+const AGAIN: &str = "Wait a few seconds, then send it again: sending twice does no harm. If it happens again, enter the details by hand and tell support the code.";
 const BY_HAND: &str = "Enter the details by hand at the equipment, and tell support the code.";
 
 const fn refused(what: &'static str, next: &'static str) -> Words {
@@ -122,8 +122,8 @@ pub(crate) fn of_code(code: &str) -> Option<Words> {
         ),
         // Times.
         "expired" => refused(
-            "This page has been open too long: its message has run out.",
-            RELOAD,
+            "This page has been open too long, or the gateway\u{2019}s clock is ahead: the message has run out.",
+            RELOAD_OR_SUPPORT,
         ),
         "not_yet_valid" | "issued_in_future" => refused(
             "The gateway\u{2019}s clock is behind this system\u{2019}s clock, so the message seems to come from the future.",
@@ -229,6 +229,12 @@ const DUPLICATE: Words = Words {
     what: "The gateway already had it. Nothing was sent twice.",
     next: "",
 };
+const DUPLICATE_UNROUTED: Words = Words {
+    tone: Tone::Warning,
+    title: "Already sent, but no further",
+    what: "The gateway already had it, but has nowhere to pass it on to: it will not appear on the equipment.",
+    next: "Enter the details by hand at the equipment, and tell support.",
+};
 const UNREACHABLE: Words = Words {
     tone: Tone::Error,
     title: "Not sent",
@@ -238,8 +244,8 @@ const UNREACHABLE: Words = Words {
 const TIMEOUT: Words = Words {
     tone: Tone::Warning,
     title: "Not confirmed",
-    what: "The gateway did not answer in time. The message may have arrived.",
-    next: "Send it again: sending twice does no harm.",
+    what: "The gateway\u{2019}s answer did not come through in time. The message may have arrived.",
+    next: "Send it again: sending twice does no harm. If it stays unconfirmed, look for the details on the equipment, enter them by hand if they are not there, and tell support.",
 };
 const EXTENSION_UPDATED: Words = Words {
     tone: Tone::Warning,
@@ -262,6 +268,7 @@ pub(crate) fn of(outcome: &Outcome, routed: Option<bool>) -> Words {
     match outcome {
         Outcome::Accepted if routed == Some(false) => ACCEPTED_UNROUTED,
         Outcome::Accepted => ACCEPTED,
+        Outcome::Duplicate if routed == Some(false) => DUPLICATE_UNROUTED,
         Outcome::Duplicate => DUPLICATE,
         Outcome::Refused(code) => of_code(code).unwrap_or(REFUSED),
         Outcome::Unavailable(code) => of_code(code).unwrap_or(UNAVAILABLE),
@@ -295,6 +302,7 @@ pub(crate) fn as_json() -> Value {
             "accepted": ACCEPTED,
             "accepted:unrouted": ACCEPTED_UNROUTED,
             "duplicate": DUPLICATE,
+            "duplicate:unrouted": DUPLICATE_UNROUTED,
             "unreachable": UNREACHABLE,
             "timeout": TIMEOUT,
             "reload": EXTENSION_UPDATED,
@@ -338,6 +346,20 @@ mod tests {
         }
     }
 
+    /// Whatever goes wrong can go wrong again, with somebody waiting.
+    #[test]
+    fn what_goes_wrong_has_a_way_on_that_needs_no_gateway() {
+        let json = as_json();
+        let kinds = ["outcomes", "codes"].map(|kind| json[kind].as_object().unwrap());
+        for (name, words) in kinds.into_iter().flatten() {
+            let next = words["next"].as_str().unwrap();
+            let by_hand = next.contains("by hand") || next.contains("on the equipment");
+            // The page without its extension says the rest itself.
+            let is_well = words["tone"] == "success" || name == "reload";
+            assert!(by_hand || is_well, "{name}: {next:?}");
+        }
+    }
+
     #[test]
     fn the_outcome_decides_before_the_code() {
         let refused = |code: &str| Outcome::Refused(code.to_owned());
@@ -352,6 +374,12 @@ mod tests {
                 Tone::Warning,
             ),
             (Outcome::Duplicate, None, "Already sent", Tone::Success),
+            (
+                Outcome::Duplicate,
+                Some(false),
+                "Already sent, but no further",
+                Tone::Warning,
+            ),
             (refused("expired"), None, "Not sent", Tone::Error),
             (refused("new_code"), None, "Not sent", Tone::Error),
             (

@@ -12,6 +12,8 @@
 
   // The extension gives up after 10 seconds. This is for one that never answers.
   const PATIENCE_MS = 30_000;
+  // How long an outcome waits for the words it is told in.
+  const WORDS_MS = 5_000;
   // How long to wait before telling the server again, when it could not be reached.
   const RETRIES_MS = [2_000, 8_000, 30_000];
   const OUTCOME = /^(accepted|duplicate|unreachable|timeout|reload|(refused|unavailable):[a-z0-9_]{1,64})$/;
@@ -19,14 +21,15 @@
   // The words are the server's. They are fetched with the page, so that they are here when
   // the server is not.
   let words = null;
-  fetch(script.dataset.words)
+  const wordsCome = fetch(script.dataset.words)
     .then((answer) => (answer.ok ? answer.json() : null))
     .then((json) => { words = json; })
     .catch(() => { words = null; });
 
   function wordsOf(outcome, routed) {
     const [kind, code = ""] = outcome.split(":");
-    const key = kind === "accepted" && routed === false ? "accepted:unrouted" : kind;
+    const taken = kind === "accepted" || kind === "duplicate";
+    const key = taken && routed === false ? `${kind}:unrouted` : kind;
     const ofCode = words && Object.hasOwn(words.codes, code) && words.codes[code];
     const found = ofCode || (words && words.outcomes[key]);
     const unknown = { tone: "warning", title: outcome, what: "Reload this page to read what this means.", next: "" };
@@ -58,6 +61,17 @@
   }
 
   const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+  // Shows what came back as long as `current` says so. Over a slow line to the server an
+  // outcome is back before the words are: they are waited for, and where that takes too
+  // long the bare outcome stands until they come.
+  async function showOutcome(place, outcome, routed, current) {
+    if (!words) { await Promise.race([wordsCome, wait(WORDS_MS)]); }
+    if (current()) { show(place, wordsOf(outcome, routed)); }
+    if (words) { return; }
+    await wordsCome;
+    if (words && current()) { show(place, wordsOf(outcome, routed)); }
+  }
 
   // Tells the server, and tells it again where it could not be reached. Resolves to its
   // answer, or to null where it was not recorded.
@@ -95,7 +109,7 @@
       button.removeAttribute("aria-disabled");
       shown += 1;
       const mine = shown;
-      show(place, wordsOf(outcome, routed));
+      const showing = showOutcome(place, outcome, routed, () => mine === shown);
       const answer = await report(button, outcome, routed);
       if (answer && answer.sent) {
         tag.textContent = "Sent";
@@ -103,8 +117,11 @@
         button.classList.add("nhsuk-button--secondary");
       }
       if (answer) { stayUntil(answer.signed_in_secs); }
+      await showing;
       if (mine !== shown) { return; }
       if (answer) {
+        // A gateway that has a message already does not say again that it has no route.
+        if (answer.no_further && routed === undefined) { show(place, wordsOf(outcome, false)); }
         place.querySelector("[data-note]").textContent = answer.note;
       } else {
         region.append(part("span", "app-outcome__note", "This could not be recorded here. Make a note of it."));
@@ -115,7 +132,8 @@
       if (!event.isTrusted || button.getAttribute("aria-disabled") === "true") { return; }
       shown += 1;
       if (!root.hasAttribute("data-gateway-extension")) {
-        show(place, wordsOf("no_extension"));
+        const mine = shown;
+        showOutcome(place, "no_extension", undefined, () => mine === shown);
         return;
       }
       button.setAttribute("aria-disabled", "true");

@@ -42,6 +42,7 @@ async fn an_outcome_is_kept_with_who_when_which_and_source() {
                 "recorded": true,
                 "note": "Recorded at 09:32 by Rosalind Achebe",
                 "sent": true,
+                "no_further": false,
                 "signed_in_secs": 900,
             })
         )
@@ -102,7 +103,12 @@ async fn a_reload_shows_the_last_outcome_in_words() {
             "Checked in",
             &["Sent, but no further", "nowhere to pass it on"],
         ),
-        ("duplicate", None, "Checked in", &["Already sent"]),
+        (
+            "duplicate",
+            None,
+            "Checked in",
+            &["Already sent, but no further", "by hand"],
+        ),
         ("accepted", Some(true), "Sent", &["The gateway has it."]),
         (
             "timeout",
@@ -124,6 +130,8 @@ async fn a_reload_shows_the_last_outcome_in_words() {
         let answer = tell(&browser, &button, outcome, routed).await;
         assert_eq!(answer.status, 200, "{outcome}");
         assert_eq!(read(&answer)["sent"], tag == "Sent", "{outcome}");
+        let no_further = words[0].ends_with("no further");
+        assert_eq!(read(&answer)["no_further"], no_further, "{outcome}");
         let page = browser.clinic().await;
         let row = page.row("Amberley");
         for text in words

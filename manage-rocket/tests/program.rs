@@ -83,11 +83,15 @@ impl Running {
     }
 
     fn get(&self, path: &str) -> String {
+        self.ask("GET", path)
+    }
+
+    fn ask(&self, method: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
@@ -174,6 +178,27 @@ fn keygen_makes_a_pair_that_only_its_owner_can_read() {
             assert_eq!(pem, std::fs::read_to_string(&private).unwrap_or_default());
         }
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn keygen_leaves_nothing_half_made() {
+    let folder = tempfile::tempdir().unwrap();
+    // No file may grow, as on a full disk.
+    let output = Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 0; exec "$0" keygen "$1""#])
+        .arg(env!("CARGO_BIN_EXE_manage-rocket"))
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    assert!(
+        said.contains("message-private.pem: File too large"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    keygen(folder.path());
 }
 
 #[test]
@@ -315,12 +340,29 @@ fn what_stops_the_start_is_named() {
             "MANAGE_DATABASE: the database file: No such file or directory".to_owned(),
         ),
         (
+            "a file that is no database",
+            change(&|command| {
+                let file = keys.join("message-public.pem");
+                command.env("MANAGE_DATABASE", format!("sqlite:{}", file.display()));
+            }),
+            78,
+            "MANAGE_DATABASE: the database: error returned from database: (code: 26) file is not a database".to_owned(),
+        ),
+        (
             "a port that is none",
             change(&|command| {
                 command.env("ROCKET_PORT", "http");
             }),
             78,
             "ROCKET_PORT is wrong: invalid type: found string".to_owned(),
+        ),
+        (
+            "a misspelt setting of Rocket's",
+            change(&|command| {
+                command.env("ROCKET_ADRESS", "192.0.2.1");
+            }),
+            78,
+            "ROCKET_ADRESS is not a setting of this version".to_owned(),
         ),
         (
             "TLS by Rocket's setting",
@@ -348,6 +390,18 @@ fn what_stops_the_start_is_named() {
             64,
             "unknown command".to_owned(),
         ),
+        #[cfg(unix)]
+        (
+            "a folder whose name is no text",
+            {
+                use std::os::unix::ffi::OsStrExt as _;
+                let mut command = program();
+                command.args(["keygen".as_ref(), std::ffi::OsStr::from_bytes(b"\xff")]);
+                command
+            },
+            64,
+            "an argument is not UTF-8".to_owned(),
+        ),
     ];
     for (name, mut command, code, expected) in rows {
         let output = command.output().unwrap();
@@ -357,6 +411,51 @@ fn what_stops_the_start_is_named() {
         assert!(!said.contains("PRIVATE KEY-----"), "{name}");
         if code == 69 {
             assert!(said.contains("ROCKET_PORT sets another port"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_method_that_nobody_knows_gets_a_page_with_its_headers() {
+    let folder = tempfile::tempdir().unwrap();
+    keygen(&folder.path().join("keys"));
+    let running = Running::start(&mut configured(folder.path()));
+    let answer = running.ask("BREW", "/");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    for header in [
+        "content-security-policy: default-src 'none'; ",
+        "cache-control: no-store\r\n",
+        "x-frame-options: DENY\r\n",
+    ] {
+        assert!(answer.contains(header), "{header} in {answer}");
+    }
+    assert_eq!(running.stop().code(), Some(0));
+}
+
+#[test]
+fn programs_that_start_at_once_share_a_new_database() {
+    let folder = tempfile::tempdir().unwrap();
+    keygen(&folder.path().join("keys"));
+    for round in 0..3 {
+        let file = folder.path().join(format!("{round}.db"));
+        let database = format!("sqlite:{}", file.display());
+        let started: Vec<_> = thread::scope(|scope| {
+            let start =
+                || Running::start(configured(folder.path()).env("MANAGE_DATABASE", &database));
+            let starting: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            starting
+                .into_iter()
+                .map(thread::ScopedJoinHandle::join)
+                .collect()
+        });
+        for running in started {
+            let running = running.expect("each of them listens");
+            assert!(
+                running
+                    .get("/healthcheck/ready")
+                    .starts_with("HTTP/1.1 200 ")
+            );
+            assert_eq!(running.stop().code(), Some(0));
         }
     }
 }

@@ -145,6 +145,21 @@ async fn signing_in_makes_a_new_session_and_ends_the_old_one() {
 }
 
 #[rocket::async_test]
+async fn a_database_that_cannot_be_written_can_still_be_read() {
+    let site = Site::new().await;
+    let browser = site.signed_in(RADIOGRAPHER).await;
+    // Read as before, and never updated, on either database.
+    site.execute("ALTER TABLE sessions RENAME TO kept").await;
+    site.execute("CREATE VIEW sessions AS SELECT DISTINCT * FROM kept")
+        .await;
+    site.pass(899);
+    assert_eq!(browser.get("/clinics").await.status, 200);
+    site.pass(1);
+    let answer = browser.get("/clinics").await;
+    assert_eq!(answer.location, "/sign-in?next=%2Fclinics&why=ended");
+}
+
+#[rocket::async_test]
 async fn a_session_idles_out_and_ends() {
     let site = Site::new().await;
     let secs_left = async |browser: &Browser| -> i64 {

@@ -226,6 +226,37 @@ fn a_server_that_does_not_start_is_named() {
 }
 
 #[test]
+fn half_a_key_pair_is_named() {
+    programs();
+    for (there, missing) in [
+        ("message-private.pem", "message-public.pem"),
+        ("message-public.pem", "message-private.pem"),
+    ] {
+        let (folder, ports) = (tempfile::tempdir().unwrap(), Ports::free());
+        let state = folder.path().canonicalize().unwrap().join("state");
+        fs::create_dir(&state).unwrap();
+        write_program(&state.join(there), "");
+        let output = run(command(&folder, &ports));
+        assert_eq!(output.status.code(), Some(1));
+        let told = String::from_utf8(output.stderr).unwrap();
+        let expected = format!(
+            "demo: {} has {there} without {missing}, half a key pair: remove it, or name another folder with --state\n",
+            state.display()
+        );
+        assert!(told.ends_with(&expected), "{told}");
+    }
+}
+
+#[test]
+fn a_browser_that_is_not_there_is_named() {
+    for name in ["/nowhere/chromium", "chromium-of-nobody"] {
+        let demo = Demo::start(&["--browser", name]);
+        demo.lines.await_line(&["demo: there is no program ", name]);
+        assert_eq!(demo.service.stop(PATIENCE).unwrap().code(), Some(0));
+    }
+}
+
+#[test]
 fn a_taken_address_is_named_with_its_setting() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();

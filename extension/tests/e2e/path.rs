@@ -18,6 +18,7 @@ use extension::{
     workspace,
 };
 use rusqlite::{Connection, OpenFlags};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
@@ -339,6 +340,37 @@ fn a_click_reaches_the_log_the_page_and_the_database() {
     assert_ne!(other.jti, button.jti);
     other.press_for("Sent");
     assert_eq!(stage.log.with(&["accepted", "jti="]).len(), 2);
+}
+
+/// A gateway nearby answers before a server far away has sent the words to say it in.
+#[test]
+fn an_outcome_waits_for_its_words() {
+    let stage = Stage::new();
+    let page = stage.clinic();
+    let hold = "window.held = []; const real = window.fetch;
+        window.fetch = (address, ...rest) => String(address).includes('words.json')
+            ? new Promise((go) => window.held.push(() => go(real(address, ...rest))))
+            : real(address, ...rest);";
+    page.call("Page.enable", &json!({})).unwrap();
+    page.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        &json!({ "source": hold }),
+    )
+    .unwrap();
+    page.reload().unwrap();
+    page.wait_for("window.held.length === 1").unwrap();
+    let button = Button::nth(&page, 0);
+    page.click(&button.selector).unwrap();
+    page.wait_for("performance.getEntriesByType('resource').some((entry) => entry.name.endsWith('/outcomes'))")
+        .unwrap();
+    assert_eq!(stage.kept(&button.jti), [claimed("accepted", Some(1))]);
+    page.evaluate("window.held.forEach((go) => go())").unwrap();
+    button.await_words("The gateway has it");
+    assert!(
+        !button.words().contains("Reload this page"),
+        "{}",
+        button.words()
+    );
 }
 
 #[test]

@@ -43,7 +43,7 @@ struct Setting {
 
 /// Every setting of this version, in the order of the documentation.
 #[rustfmt::skip]
-const SETTINGS: [Setting; 17] = [
+const SETTINGS: [Setting; 18] = [
     Setting { name: "GATEWAY_LISTEN", value: "ADDRESS:PORT", default: "127.0.0.1:9090", meaning: "address of the listener; port 0 takes a free one" },
     Setting { name: "GATEWAY_ALLOW_PLAIN_HTTP", value: "0|1", default: "0", meaning: "lets a listener that is not loopback run without TLS" },
     Setting { name: "GATEWAY_ID", value: "TEXT", default: "", meaning: "this gateway's id, the audience of its messages; required" },
@@ -59,6 +59,7 @@ const SETTINGS: [Setting; 17] = [
     Setting { name: "GATEWAY_PER_ADDRESS", value: "1-1024", default: "32", meaning: "connections at once from one address, at most GATEWAY_SLOTS" },
     Setting { name: "GATEWAY_TLS_CERT", value: "FILE", default: "", meaning: "PEM file of the listener's certificate and those of its issuers" },
     Setting { name: "GATEWAY_TLS_KEY", value: "FILE", default: "", meaning: "PEM file of its private key; both or neither" },
+    Setting { name: "GATEWAY_METRICS_LISTEN", value: "ADDRESS:PORT", default: "", meaning: "address of a listener for /metrics alone; without it the one listener has them" },
     Setting { name: "GATEWAY_LOG", value: "LEVEL", default: "info", meaning: "error, warn, info or debug" },
     Setting { name: "GATEWAY_LOG_CONTENT", value: "0|1", default: "0", meaning: "prints the content of messages, which is about patients" },
 ];
@@ -73,7 +74,7 @@ const NOT_BUILT_IN: &str = "not built in: it takes a build with --features tls";
 
 /// Settings of capabilities that are planned and not built: naming one must not look as if
 /// it had an effect.
-const LATER: [&str; 23] = [
+const LATER: [&str; 22] = [
     "GATEWAY_PUBLIC_URL",
     "GATEWAY_JOURNAL",
     "GATEWAY_JOURNAL_MAX_MB",
@@ -81,7 +82,6 @@ const LATER: [&str; 23] = [
     "GATEWAY_DELIVER_URL",
     "GATEWAY_DELIVER_TIMEOUT_SECS",
     "GATEWAY_STREAMS",
-    "GATEWAY_METRICS_LISTEN",
     "GATEWAY_UPSTREAM",
     "GOVUK_UPSTREAM_URI",
     "JWT_AUTH_SECRET",
@@ -112,6 +112,8 @@ pub(crate) enum KeySource {
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
+    /// Where metrics have a listener of their own, and the names that it answers to.
+    pub(crate) metrics: Option<(SocketAddr, Vec<String>)>,
     pub(crate) id: String,
     pub(crate) issuer: Option<String>,
     /// The setting that named the keys, and where they are.
@@ -205,10 +207,7 @@ impl Judge {
     /// The whole configuration, or `None` where a value could not be read: the reason is
     /// among the problems then.
     fn config(&mut self) -> Option<Config> {
-        let listen = self.value("GATEWAY_LISTEN", |text| {
-            text.parse::<SocketAddr>()
-                .map_err(|_fault| "not an IP address and port, such as 127.0.0.1:9090".to_owned())
-        });
+        let listen = self.value("GATEWAY_LISTEN", address);
         let plain = self.value("GATEWAY_ALLOW_PLAIN_HTTP", switch);
         let id = self.value("GATEWAY_ID", plain_text);
         let issuer = self.value("GATEWAY_ISSUER", plain_text);
@@ -233,6 +232,7 @@ impl Judge {
         let slots = self.value("GATEWAY_SLOTS", |text| number(text, 2, 1024));
         let per_address = self.per_address(slots);
         let tls = self.tls();
+        let metrics = self.value("GATEWAY_METRICS_LISTEN", address);
         let log = self.value("GATEWAY_LOG", level);
         let log_content = self.value("GATEWAY_LOG_CONTENT", switch);
 
@@ -249,6 +249,22 @@ impl Judge {
                  set GATEWAY_ALLOW_PLAIN_HTTP=1 to accept that messages and answers travel unprotected"
             ));
         }
+        if let (Some(metrics), Some(false)) = (metrics, plain)
+            && !metrics.ip().to_canonical().is_loopback()
+        {
+            self.problems.push(format!(
+                "GATEWAY_METRICS_LISTEN: {metrics} can be reached by others, and has no TLS: \
+                 set GATEWAY_ALLOW_PLAIN_HTTP=1 to accept that metrics travel unprotected"
+            ));
+        }
+        if let (Some(listen), Some(metrics)) = (listen, metrics)
+            && overlap(listen, metrics)
+        {
+            self.problems.push(format!(
+                "GATEWAY_METRICS_LISTEN: {metrics} is taken by GATEWAY_LISTEN, {listen}: \
+                 give it another port, or take it away to have metrics there"
+            ));
+        }
         for (name, missing) in [
             ("GATEWAY_ID", id.is_none()),
             ("JWT_PUBLIC_KEY", keys.is_none()),
@@ -258,6 +274,15 @@ impl Judge {
                 self.problems.push(format!("{name}: required, and not set"));
             }
         }
+        // Whoever collects metrics calls their listener by its address, whatever names the
+        // gateway has.
+        let metrics = metrics.map(|metrics| {
+            let names = match &host_list {
+                Some(names) => own_name(metrics).into_iter().chain(names.clone()).collect(),
+                None => default_hosts(Some(metrics)),
+            };
+            (metrics, names)
+        });
         let hosts = host_list.unwrap_or_else(|| {
             let hosts = default_hosts(listen);
             self.told
@@ -266,6 +291,7 @@ impl Judge {
         });
         Some(Config {
             listen: listen?,
+            metrics,
             id: id?,
             issuer,
             keys: keys?,
@@ -387,20 +413,35 @@ impl Judge {
     }
 }
 
+/// Whether two listeners cannot both have their addresses.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |all: IpAddr, ip: IpAddr| all.is_unspecified() && (all.is_ipv6() || ip.is_ipv4());
+    let [a, b] = [one, other].map(|address| address.ip().to_canonical());
+    one.port() != 0 && one.port() == other.port() && (a == b || covers(a, b) || covers(b, a))
+}
+
 /// Names that a gateway has without being told: its address, and what people call it.
 fn default_hosts(listen: Option<SocketAddr>) -> Vec<String> {
-    // Who reaches `::ffff:127.0.0.1` calls it 127.0.0.1.
-    let address = listen
-        .map(|listen| listen.ip().to_canonical())
-        .filter(|ip| !ip.is_unspecified())
-        .map(|ip| match ip {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        });
-    address
+    listen
+        .and_then(own_name)
         .into_iter()
         .chain(["localhost", "screening-gateway"].map(str::to_owned))
         .collect()
+}
+
+/// A listener's address as its clients call it, where it has one.
+fn own_name(listen: SocketAddr) -> Option<String> {
+    // Who reaches `::ffff:127.0.0.1` calls it 127.0.0.1.
+    match listen.ip().to_canonical() {
+        ip if ip.is_unspecified() => None,
+        IpAddr::V4(address) => Some(address.to_string()),
+        IpAddr::V6(address) => Some(format!("[{address}]")),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_fault| "not an IP address and port, such as 127.0.0.1:9090".to_owned())
 }
 
 fn switch(text: &str) -> Result<bool, String> {
@@ -557,6 +598,7 @@ mod tests {
         assert_eq!((config.leeway_secs, config.max_lifetime_secs), (30, 43_200));
         assert_eq!((config.slots, config.per_address), (64, 32));
         assert_eq!(config.replay_capacity, 4096);
+        assert_eq!(config.metrics, None);
         assert!(!config.log_content);
     }
 
@@ -575,6 +617,50 @@ mod tests {
         ] {
             let hosts = super::default_hosts(listen.parse().ok());
             assert_eq!(hosts.join(","), wanted, "{listen}");
+        }
+    }
+
+    #[test]
+    fn a_listener_of_metrics_is_called_by_its_address_too() {
+        let names = |more: &[(&str, &str)]| {
+            let mut environment = LEAST.to_vec();
+            environment.push(("GATEWAY_METRICS_LISTEN", "127.0.0.3:9100"));
+            environment.extend(more);
+            let config = judge(&[], &environment).unwrap();
+            (config.metrics.unwrap().1.join(","), config.hosts.join(","))
+        };
+        assert_eq!(
+            names(&[]),
+            (
+                "127.0.0.3,localhost,screening-gateway".to_owned(),
+                "127.0.0.1,localhost,screening-gateway".to_owned()
+            )
+        );
+        assert_eq!(
+            names(&[("GATEWAY_HOSTS", "site.example")]),
+            (
+                "127.0.0.3,site.example".to_owned(),
+                "site.example".to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn listeners_overlap_where_the_system_would_say_so() {
+        for (one, other, wanted) in [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("0.0.0.0:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "0.0.0.0:1", true),
+            ("[::]:1", "127.0.0.1:1", true),
+            ("0.0.0.0:1", "[::1]:1", false),
+            ("[::1]:1", "127.0.0.1:1", false),
+            ("[::ffff:127.0.0.1]:1", "127.0.0.1:1", true),
+        ] {
+            let [a, b] = [one, other].map(|text| text.parse().unwrap());
+            assert_eq!(super::overlap(a, b), wanted, "{one} {other}");
         }
     }
 
@@ -622,6 +708,10 @@ mod tests {
             ("GATEWAY_LISTEN", "[::1]:0"),
             ("GATEWAY_LISTEN", "127.9.9.9:1"),
             ("GATEWAY_LISTEN", "[::ffff:127.0.0.1]:1"),
+            ("GATEWAY_METRICS_LISTEN", "127.0.0.1:9091"),
+            ("GATEWAY_METRICS_LISTEN", "127.0.0.2:9090"),
+            ("GATEWAY_METRICS_LISTEN", "[::1]:9090"),
+            ("GATEWAY_METRICS_LISTEN", "127.0.0.1:0"),
             ("GATEWAY_HOSTS", "Gateway.Example, [::1]"),
             (
                 "GATEWAY_ORIGINS",
@@ -698,6 +788,27 @@ mod tests {
                 "65",
                 "more than the 64 of GATEWAY_SLOTS",
             ),
+            (
+                "GATEWAY_METRICS_LISTEN",
+                "9091",
+                "not an IP address and port",
+            ),
+            (
+                "GATEWAY_METRICS_LISTEN",
+                "0.0.0.0:9091",
+                "GATEWAY_ALLOW_PLAIN_HTTP=1",
+            ),
+            (
+                "GATEWAY_METRICS_LISTEN",
+                "127.0.0.1:9090",
+                "taken by GATEWAY_LISTEN",
+            ),
+            (
+                "GATEWAY_METRICS_LISTEN",
+                "[::ffff:127.0.0.1]:9090",
+                "taken by GATEWAY_LISTEN",
+            ),
+            ("GATEWAY_METRICS_LISTEN", "", "empty"),
             ("GATEWAY_LOG", "INFO", "not error, warn, info or debug"),
             ("GATEWAY_LOG_CONTENT", "true", "neither 0 nor 1"),
         ] {

@@ -12,14 +12,16 @@ use std::{
     prelude::v1::*,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use super::listen::Transport;
+use super::{
+    listen::Transport,
+    meter::{Counter, Latest},
+};
 use crate::UnixTime;
 
 /// From one probe to the next.
@@ -68,27 +70,24 @@ impl Trouble {
 /// What the probe found, for whoever asks.
 #[derive(Debug)]
 pub(crate) struct Health {
-    born: Instant,
-    /// Milliseconds from `born` to the last probe that got through, and one; 0 is never.
-    last: AtomicU64,
+    last: Latest,
+    /// Probes that got through, and those that did not.
+    pub(crate) good: Counter,
+    pub(crate) bad: Counter,
 }
 
 impl Health {
     pub(crate) fn new() -> Self {
         Self {
-            born: Instant::now(),
-            last: AtomicU64::new(0),
+            last: Latest::new(),
+            good: Counter::new(),
+            bad: Counter::new(),
         }
     }
 
     /// How long ago a probe got through; `None` where none did yet.
     pub(crate) fn age(&self) -> Option<Duration> {
-        let last = self.last.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(
-            self.born
-                .elapsed()
-                .saturating_sub(Duration::from_millis(last)),
-        )
+        self.last.age()
     }
 
     /// Whether a probe got through lately.
@@ -98,8 +97,8 @@ impl Health {
 
     /// Notes that a probe got through just now.
     pub(crate) fn note(&self) {
-        let since = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(since.saturating_add(1), Ordering::Relaxed);
+        self.last.note();
+        self.good.add();
     }
 }
 
@@ -135,6 +134,7 @@ pub(crate) fn start(
                         failed = false;
                     }
                     Err(error) => {
+                        health.bad.add();
                         if !failed {
                             log::warn!("the gateway does not answer its own probe: {error}");
                         }

@@ -177,11 +177,13 @@ impl Intake {
             let message = verify(token, keys, &self.policy(), now, &mut desk.scratch)?;
             Ok((message, now))
         });
+        let done = Instant::now();
+        let took = done.saturating_duration_since(submission.read);
+        self.tallies.judgements.add(took);
         let (message, now) = match judged {
             Ok(judged) => judged,
             Err(reject) => return self.refuse(&reject, None, answer),
         };
-        let judged = Instant::now();
         let wait_until = submission
             .deadline
             .checked_sub(TO_ANSWER)
@@ -196,14 +198,15 @@ impl Intake {
             Some(held) => {
                 self.log(&message);
                 held.commit();
-                self.tallies.accepted();
+                let skew_secs = message.issued().map(|iat| now.since(iat));
+                self.tallies.accepted(skew_secs);
             }
-            None => self.tallies.duplicate(),
+            None => self.tallies.duplicates.add(),
         }
         let phases = Phases {
             started: submission.started,
             read: submission.read,
-            judged,
+            judged: done,
             reserved,
             logged: Instant::now(),
         };
@@ -244,6 +247,12 @@ impl Intake {
                 }
             }
         }
+    }
+
+    /// How many messages are remembered, and how many can be.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        let replay = self.replay();
+        (replay.held(), replay.capacity())
     }
 
     fn replay(&self) -> MutexGuard<'_, Replay<Vec<Slot>>> {

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     prelude::v1::*,
     sync::{Arc, PoisonError, RwLock},
+    time::Instant,
 };
 
 use log::Level;
@@ -18,6 +19,7 @@ use super::{
     files::{self, Sight},
     health::Trouble,
     log::{quoted, raw},
+    meter::Counter,
 };
 use crate::{KeySet, limits::MAX_KEY_TEXT};
 
@@ -36,12 +38,18 @@ pub(crate) type Keys = KeySet<MAX_KEYS>;
 pub(crate) struct Loaded {
     pub(crate) keys: Box<Keys>,
     pub(crate) notes: Vec<String>,
+    /// When it was read, by a clock that nobody sets.
+    pub(crate) read: Instant,
 }
 
 /// The set in use, and whether it should have been replaced. Only [`watch`] changes either.
 pub(crate) struct KeyRing {
     current: RwLock<Arc<Loaded>>,
     trouble: Arc<Trouble>,
+    /// Readings after the start: those that made a whole set, the same one or another, and
+    /// those that did not.
+    pub(crate) good: Counter,
+    pub(crate) bad: Counter,
 }
 
 impl KeyRing {
@@ -49,6 +57,8 @@ impl KeyRing {
         Self {
             current: RwLock::new(Arc::new(loaded)),
             trouble: Arc::default(),
+            good: Counter::new(),
+            bad: Counter::new(),
         }
     }
 
@@ -113,6 +123,7 @@ impl Loaded {
         Self {
             keys: Box::default(),
             notes: Vec::new(),
+            read: Instant::now(),
         }
     }
 
@@ -189,6 +200,15 @@ impl Source for KeyFiles {
         let moves = moves.into_iter().map(|told| (Level::Info, told));
         let closing = closing.map(|told| (Level::Info, told));
         moves.chain(notes).chain(closing).collect()
+    }
+
+    fn read_was(&self, good: bool) {
+        let counter = if good {
+            &self.ring.good
+        } else {
+            &self.ring.bad
+        };
+        counter.add();
     }
 
     fn trouble(&self) -> &Trouble {

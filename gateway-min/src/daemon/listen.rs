@@ -9,10 +9,7 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     prelude::v1::*,
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -37,6 +34,7 @@ pub(crate) use tls::{Certificates, Half, Pair};
 pub(crate) use wire::Transport;
 
 use connection::{Bench, Connection, guard};
+use slots::Fate;
 
 /// Connections that the system may hold before they are accepted.
 const BACKLOG: i32 = 256;
@@ -97,6 +95,10 @@ pub(crate) trait Site: Send + Sync + 'static {
 
     /// Told of every refusal that is answered, whoever found it.
     fn refused(&self, reject: &Reject);
+
+    /// Told when what [`answer`](Self::answer) said has been written, `took` after the first
+    /// byte of the request was seen.
+    fn answered(&self, head: &Head<'_>, took: Duration);
 }
 
 /// A listening socket.
@@ -125,8 +127,7 @@ pub(crate) struct Server {
 }
 
 struct Shared {
-    slots: Slots,
-    accept_errors: AtomicU64,
+    slots: Arc<Slots>,
     /// Set once, to stop accepting.
     stopping: Mutex<bool>,
     stop: Condvar,
@@ -150,13 +151,12 @@ impl Shared {
 /// The system's, where it refuses a thread; those that were started serve nobody.
 pub(crate) fn serve<S: Site>(
     listener: TcpListener,
-    slots: Slots,
+    slots: Arc<Slots>,
     site: Arc<S>,
     transport: &Transport,
 ) -> io::Result<Server> {
     let shared = Arc::new(Shared {
         slots,
-        accept_errors: AtomicU64::new(0),
         stopping: Mutex::new(false),
         stop: Condvar::new(),
     });
@@ -194,13 +194,11 @@ fn work<S: Site>(slot: usize, slots: &Slots, site: &S, transport: &Transport) {
         let bench = bench.get_or_insert_with(|| Bench::new(site.desk()));
         // Handlers are guarded in themselves. This one is for faults of the connection's own
         // code: the slot must outlive them.
-        guard(|| {
-            if let Some(wire) = transport.open(&stream, slots, slot) {
-                Connection::new(wire, slots, slot, site).serve(bench);
-            }
-        })
-        .ok();
-        slots.leave(slot);
+        let fate = guard(|| match transport.open(&stream, slots, slot) {
+            Ok(wire) => Connection::new(wire, slots, slot, site).serve(bench),
+            Err(fate) => fate,
+        });
+        slots.leave(slot, fate.unwrap_or(Fate::Failed));
     }
 }
 
@@ -229,7 +227,7 @@ fn accept<S: Site>(listener: &TcpListener, shared: &Shared, site: &S, plain: boo
             io::Result::Ok(())
         });
         if let Ok(Err(error)) = taken {
-            let times = shared.accept_errors.fetch_add(1, Ordering::Relaxed) + 1;
+            let times = shared.slots.accept_failed();
             // A lack of file descriptors lasts: the lines get rarer.
             if times.is_power_of_two() {
                 log::warn!("accept failed, {times} times so far: {error}");

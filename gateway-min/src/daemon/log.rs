@@ -12,15 +12,17 @@ use core::fmt::{self, Write as _};
 use std::{
     cell::Cell,
     collections::VecDeque,
-    panic::{self, AssertUnwindSafe},
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
     prelude::v1::*,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
+
+use super::meter::Counter;
 
 /// Most lines that wait to be written. With [`MAX_WAITING_BYTES`], what a stalled console
 /// can cost.
@@ -33,6 +35,11 @@ const USUAL_LINE: usize = 256;
 const KEPT_CAPACITY: usize = 1024;
 /// Most buffers kept.
 const KEPT_BUFFERS: usize = 16;
+
+/// The log of this process, once it was started.
+static STARTED: OnceLock<Arc<Queue>> = OnceLock::new();
+/// Panics of every thread but the one that writes.
+static PANICS: Counter = Counter::new();
 
 std::thread_local! {
     /// Whether this thread is the one that writes: its panics are failed prints.
@@ -61,6 +68,8 @@ struct Waiting {
 struct Queue {
     level: LevelFilter,
     waiting: Mutex<Waiting>,
+    /// Lines that were never printed, reported or not.
+    lost: Counter,
     filled: Condvar,
     emptied: Condvar,
 }
@@ -70,6 +79,7 @@ impl Queue {
         Self {
             level,
             waiting: Mutex::default(),
+            lost: Counter::new(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
         }
@@ -109,6 +119,7 @@ impl Queue {
                 waiting.lost = waiting.lost.saturating_add(lost);
             }
             if !printed {
+                self.lost.add();
                 waiting.lost = waiting.lost.saturating_add(1);
             }
             if line.text.capacity() <= KEPT_CAPACITY && waiting.spare.len() < KEPT_BUFFERS {
@@ -150,6 +161,7 @@ impl Log for Queue {
         text.write_fmt(*record.args()).ok();
         let mut waiting = self.lock();
         if waiting.lines.len() >= MAX_WAITING || waiting.bytes + text.len() > MAX_WAITING_BYTES {
+            self.lost.add();
             waiting.lost = waiting.lost.saturating_add(1);
             return;
         }
@@ -191,22 +203,38 @@ pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
                 );
             })
         })?;
-    // The place is enough to find it; the message could quote what a stranger sent.
-    panic::set_hook(Box::new(|info| {
-        if !WRITES.get() {
-            match info.location() {
-                Some(place) => log::error!("panic at {}:{}", place.file(), place.line()),
-                None => log::error!("panic at an unknown place"),
-            }
-        }
-    }));
+    panic::set_hook(Box::new(note_panic));
+    // A second start is refused below.
+    let queue = STARTED.get_or_init(|| queue);
     log::set_max_level(level);
-    log::set_boxed_logger(Box::new(Shared(queue))).map_err(std::io::Error::other)
+    log::set_boxed_logger(Box::new(Shared(Arc::clone(queue)))).map_err(std::io::Error::other)
+}
+
+/// Counts a panic, and logs its place: that is enough to find it, and its message could
+/// quote what a stranger sent. A panic of the writer is a failed print.
+fn note_panic(info: &PanicHookInfo<'_>) {
+    if !WRITES.get() {
+        PANICS.add();
+        match info.location() {
+            Some(place) => log::error!("panic at {}:{}", place.file(), place.line()),
+            None => log::error!("panic at an unknown place"),
+        }
+    }
 }
 
 /// Waits until what was logged is written, a second at most.
 pub(crate) fn flush() {
     log::logger().flush();
+}
+
+/// Lines that were lost since the start.
+pub(crate) fn lost() -> u64 {
+    STARTED.get().map_or(0, |queue| queue.lost.get())
+}
+
+/// Panics since the start.
+pub(crate) fn panics() -> u64 {
+    PANICS.get()
 }
 
 struct Shared(Arc<Queue>);
@@ -249,6 +277,7 @@ pub(crate) fn raw(text: &str) -> impl fmt::Display {
 #[cfg(test)]
 mod tests {
     use std::{
+        panic,
         prelude::v1::*,
         sync::{
             Arc, Mutex,
@@ -261,7 +290,7 @@ mod tests {
 
     use log::{Level, LevelFilter, Log, Record};
 
-    use super::{MAX_WAITING, Queue, quoted, raw};
+    use super::{MAX_WAITING, Queue, WRITES, note_panic, panics, quoted, raw};
 
     fn say(queue: &Queue, text: &str) {
         queue.log(
@@ -299,6 +328,7 @@ mod tests {
         queue.flush_within(Duration::from_secs(30));
         let printed = printed.lock().unwrap();
         assert_eq!(printed.len(), MAX_WAITING + 2);
+        assert_eq!(queue.lost.get(), 7);
         assert_eq!(printed[..3], ["stall", "7 log lines were lost", "line 0"]);
         assert_eq!(
             printed[MAX_WAITING + 1],
@@ -329,6 +359,7 @@ mod tests {
         say(&queue, "works");
         queue.flush_within(Duration::from_secs(30));
         assert_eq!(*printed.lock().unwrap(), ["2 log lines were lost", "works"]);
+        assert_eq!(queue.lost.get(), 2, "those that were reported stay counted");
     }
 
     #[test]
@@ -340,6 +371,28 @@ mod tests {
         }
         let waiting = queue.lock();
         assert_eq!((waiting.lines.len(), waiting.lost), (2, 3));
+    }
+
+    #[test]
+    fn panics_are_counted_but_for_failed_prints() {
+        // Other tests panic at the same time: theirs are told as before.
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if thread::current().name() == Some("counted") {
+                note_panic(info);
+            } else {
+                before(info);
+            }
+        }));
+        for (writes, wanted) in [(false, 1), (true, 1), (false, 2)] {
+            let counted = thread::Builder::new().name("counted".to_owned());
+            let counted = counted.spawn(move || {
+                WRITES.set(writes);
+                panic::panic_any(writes);
+            });
+            counted.unwrap().join().unwrap_err();
+            assert_eq!(panics(), wanted, "{writes}");
+        }
     }
 
     #[test]

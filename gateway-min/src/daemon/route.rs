@@ -3,14 +3,19 @@
 //! Methods are judged after paths: a path says in `Allow` which it has.
 
 use core::fmt;
-use std::{prelude::v1::*, sync::Arc};
+use std::{
+    prelude::v1::*,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     cors::Cors,
     health::{Degraded, Health, Trouble},
     hosts,
     intake::{Carrier, Desk, Intake, Submission},
-    listen::{Answer, Fields, Head, Method, Once, Refusal, Request, Site, json, put},
+    listen::{Answer, Fields, Head, Method, Once, Refusal, Request, Site, Slots, json, put},
+    metrics,
     tallies::Tallies,
 };
 use crate::{Reject, limits::MAX_BODY};
@@ -29,6 +34,7 @@ enum Route {
     Live,
     Ready,
     Do,
+    Metrics,
 }
 
 impl Route {
@@ -38,6 +44,7 @@ impl Route {
             "/healthcheck/live" => Some(Self::Live),
             "/healthcheck/ready" => Some(Self::Ready),
             "/do" => Some(Self::Do),
+            "/metrics" => Some(Self::Metrics),
             _ => None,
         }
     }
@@ -45,7 +52,7 @@ impl Route {
     /// The methods that it has, as `Allow` lists them.
     const fn allow(self) -> &'static str {
         match self {
-            Self::Page | Self::Live | Self::Ready => "GET, HEAD",
+            Self::Page | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
             Self::Do => "POST, OPTIONS",
         }
     }
@@ -55,33 +62,54 @@ impl Route {
     }
 }
 
-/// The gateway as its listener sees it.
+/// Which paths a listener has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Paths {
+    All,
+    /// Metrics have a listener of their own.
+    AllButMetrics,
+    /// That listener.
+    MetricsOnly,
+}
+
+impl Paths {
+    fn find(self, path: &str) -> Option<Route> {
+        Route::find(path).filter(|route| match self {
+            Self::All => true,
+            Self::AllButMetrics => *route != Route::Metrics,
+            Self::MetricsOnly => *route == Route::Metrics,
+        })
+    }
+}
+
+/// What answers are made of, whichever listener gives them.
+pub(crate) struct State {
+    pub(crate) intake: Intake,
+    pub(crate) health: Arc<Health>,
+    /// What can be degraded beside the keys.
+    pub(crate) troubles: Vec<Arc<Trouble>>,
+    pub(crate) tallies: Arc<Tallies>,
+    /// The main listener's.
+    pub(crate) slots: Arc<Slots>,
+    /// When the gateway was started.
+    pub(crate) born: Instant,
+}
+
+/// The gateway as one of its listeners sees it.
 pub(crate) struct Gateway {
     hosts: Vec<String>,
     cors: Cors,
-    intake: Intake,
-    health: Arc<Health>,
-    /// Beside that of the keys.
-    troubles: Vec<Arc<Trouble>>,
-    tallies: Arc<Tallies>,
+    state: Arc<State>,
+    paths: Paths,
 }
 
 impl Gateway {
-    pub(crate) fn new(
-        hosts: Vec<String>,
-        cors: Cors,
-        intake: Intake,
-        health: Arc<Health>,
-        troubles: Vec<Arc<Trouble>>,
-        tallies: Arc<Tallies>,
-    ) -> Self {
+    pub(crate) fn new(hosts: Vec<String>, cors: Cors, state: Arc<State>, paths: Paths) -> Self {
         Self {
             hosts,
             cors,
-            intake,
-            health,
-            troubles,
-            tallies,
+            state,
+            paths,
         }
     }
 
@@ -98,33 +126,34 @@ impl Gateway {
                 "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
                  <title>Gateway</title>\n<h1>The gateway is running</h1>\n\
                  <p>Id: {}</p>\n<p>Version: {version}</p>\n</html>\n",
-                html(self.intake.id()),
+                html(self.state.intake.id()),
             ),
         );
     }
 
     fn live(&self, answer: &mut Answer) {
-        let live = self.health.live();
+        let live = self.state.health.live();
         let body = begin_health(live, answer);
         put(body, format_args!(r#"{{"live":{live},{}}}"#, self.age()));
     }
 
     fn ready(&self, answer: &mut Answer) {
-        let live = self.health.live();
-        let keys = self.intake.ring().current().keys.len();
-        let clock = self.intake.clock_is_set();
+        let live = self.state.health.live();
+        let keys = self.state.intake.ring().current().keys.len();
+        let clock = self.state.intake.clock_is_set();
         let ready = live && keys > 0 && clock;
         let body = begin_health(ready, answer);
         put(
             body,
             format_args!(
                 r#"{{"ready":{ready},"live":{live},"keys":{keys},"clock_set":{clock},"id":{},"version":"{}",{},"degraded":["#,
-                json(self.intake.id()),
+                json(self.state.intake.id()),
                 env!("CARGO_PKG_VERSION"),
                 self.age(),
             ),
         );
-        let troubles = core::iter::once(self.intake.ring().trouble()).chain(&self.troubles);
+        let troubles =
+            core::iter::once(self.state.intake.ring().trouble()).chain(&self.state.troubles);
         let mut comma = "";
         for Degraded { code, since, began } in troubles.filter_map(|trouble| trouble.get()) {
             let age = began.elapsed().as_secs();
@@ -138,7 +167,7 @@ impl Gateway {
     }
 
     fn age(&self) -> impl fmt::Display {
-        let age = self.health.age();
+        let age = self.state.health.age();
         fmt::from_fn(move |f| match age {
             Some(age) => write!(f, r#""probe_age_secs":{}"#, age.as_secs()),
             None => f.write_str(r#""probe_age_secs":null"#),
@@ -168,7 +197,7 @@ impl Site for Gateway {
         }
         self.cors.judge(origin(head)?)?;
         let method = head.method.as_ref().ok_or(Reject::MethodUnknown)?;
-        let route = Route::find(head.path()).ok_or(Reject::NotFound)?;
+        let route = self.paths.find(head.path()).ok_or(Reject::NotFound)?;
         if !route.has(method) {
             return Err(Refusal {
                 reject: Reject::MethodNotAllowed,
@@ -191,10 +220,14 @@ impl Site for Gateway {
 
     fn answer(&self, request: &Request<'_>, desk: &mut Desk, answer: &mut Answer) {
         let head = request.head;
-        match Route::find(head.path()) {
+        match self.paths.find(head.path()) {
             Some(Route::Page) => self.page(answer),
             Some(Route::Live) => self.live(answer),
             Some(Route::Ready) => self.ready(answer),
+            Some(Route::Metrics) => {
+                let body = answer.begin(200, metrics::TYPE, Fields::default());
+                metrics::write(&self.state, body);
+            }
             Some(Route::Do) if head.method == Some(Method::Options) => {
                 let asked_by_origin = matches!(head.origin, Once::One(_));
                 let fields = Fields {
@@ -213,7 +246,7 @@ impl Site for Gateway {
                         read: request.read,
                         deadline: request.deadline,
                     };
-                    self.intake.take(&submission, desk, answer);
+                    self.state.intake.take(&submission, desk, answer);
                 }
                 Err(reject) => {
                     self.refused(&reject);
@@ -228,7 +261,13 @@ impl Site for Gateway {
     }
 
     fn refused(&self, reject: &Reject) {
-        self.tallies.refused(reject, None);
+        self.state.tallies.refused(reject, None);
+    }
+
+    fn answered(&self, head: &Head<'_>, took: Duration) {
+        if self.paths.find(head.path()) == Some(Route::Do) && head.method == Some(Method::Post) {
+            self.state.tallies.answers.add(took);
+        }
     }
 }
 

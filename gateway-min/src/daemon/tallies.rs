@@ -1,5 +1,5 @@
-//! What was answered since the start, one counter for each code, and how much of it is
-//! worth a line.
+//! What was answered since the start, one counter for each code, how long it took, and how
+//! much of it is worth a line.
 //!
 //! What a stranger can cause by sending bytes is counted, and told at level `debug` only.
 //! A refusal behind a signature that held is a warning: it was signed by someone we know,
@@ -11,26 +11,42 @@ use std::{
     prelude::v1::*,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use super::log::quoted;
+use super::{
+    log::quoted,
+    meter::{Counter, Histogram, Latest},
+};
 use crate::{Reject, Stage};
 
 /// Most warnings in one [`WINDOW`].
 const MAX_WARNINGS: u64 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Counts of outcomes.
+/// Counts of outcomes, and times. A message is first judged, then has its outcome, then is
+/// answered.
 pub(crate) struct Tallies {
-    accepted: AtomicU64,
-    duplicates: AtomicU64,
+    /// From the last byte of a `POST /do` to the verdict on its token.
+    pub(crate) judgements: Histogram,
+    /// From the first byte of such a request to its answer having been written.
+    pub(crate) answers: Histogram,
+    pub(crate) accepted: Counter,
+    pub(crate) duplicates: Counter,
+    /// When a message was accepted last.
+    pub(crate) last_accepted: Latest,
+    /// Seconds, or [`NO_SKEW`].
+    skew_secs: AtomicI64,
     /// In the order of [`Reject::CODES`].
-    refused: Box<[AtomicU64]>,
+    refused: Box<[Counter]>,
     warnings: Mutex<Warnings>,
 }
+
+/// No message with an `iat` was accepted yet. No clock and no claim that is taken are so far
+/// apart.
+const NO_SKEW: i64 = i64::MIN;
 
 struct Warnings {
     since: Instant,
@@ -40,9 +56,13 @@ struct Warnings {
 impl Tallies {
     pub(crate) fn new() -> Self {
         Self {
-            accepted: AtomicU64::new(0),
-            duplicates: AtomicU64::new(0),
-            refused: Reject::CODES.iter().map(|_| AtomicU64::new(0)).collect(),
+            judgements: Histogram::default(),
+            answers: Histogram::default(),
+            accepted: Counter::new(),
+            duplicates: Counter::new(),
+            last_accepted: Latest::new(),
+            skew_secs: AtomicI64::new(NO_SKEW),
+            refused: Reject::CODES.iter().map(|_| Counter::new()).collect(),
             warnings: Mutex::new(Warnings {
                 since: Instant::now(),
                 asked: 0,
@@ -50,12 +70,27 @@ impl Tallies {
         }
     }
 
-    pub(crate) fn accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
+    /// Counts an acceptance; `skew_secs` lie between the message's `iat`, where it has one,
+    /// and now.
+    pub(crate) fn accepted(&self, skew_secs: Option<i64>) {
+        self.last_accepted.note();
+        if let Some(secs) = skew_secs {
+            self.skew_secs.store(secs, Ordering::Release);
+        }
+        self.accepted.add();
     }
 
-    pub(crate) fn duplicate(&self) {
-        self.duplicates.fetch_add(1, Ordering::Relaxed);
+    /// How many seconds lay between the `iat` of the message that was accepted last, of those
+    /// that have one, and that moment; negative where this clock is behind.
+    pub(crate) fn skew_secs(&self) -> Option<i64> {
+        let secs = self.skew_secs.load(Ordering::Acquire);
+        (secs != NO_SKEW).then_some(secs)
+    }
+
+    /// Every code with its count.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.refused.iter().map(Counter::get);
+        Reject::CODES.iter().copied().zip(counts)
     }
 
     /// Counts a refusal; `jti` is known where its message was judged to be genuine.
@@ -63,7 +98,7 @@ impl Tallies {
         let code = reject.code();
         let at = Reject::CODES.iter().position(|known| *known == code);
         if let Some(count) = at.and_then(|at| self.refused.get(at)) {
-            count.fetch_add(1, Ordering::Relaxed);
+            count.add();
         }
         let jti = fmt::from_fn(|f| match jti {
             Some(jti) => write!(f, " jti={}", quoted(jti)),
@@ -116,17 +151,14 @@ const fn worth_a_warning(reject: &Reject) -> bool {
 
 impl fmt::Display for Tallies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         write!(
             f,
             "{} accepted, {} duplicates",
-            of(&self.accepted),
-            of(&self.duplicates)
+            self.accepted.get(),
+            self.duplicates.get()
         )?;
-        for (code, count) in Reject::CODES.iter().zip(&self.refused) {
-            if of(count) > 0 {
-                write!(f, ", {} {code}", of(count))?;
-            }
+        for (code, count) in self.refusals().filter(|(_, count)| *count > 0) {
+            write!(f, ", {count} {code}")?;
         }
         Ok(())
     }
@@ -139,14 +171,16 @@ mod tests {
         time::{Duration, Instant},
     };
 
+    use assert_no_alloc::{AllocDisabler, assert_no_alloc};
+
     use super::{MAX_WARNINGS, Tallies, WINDOW, worth_a_warning};
     use crate::{JsonFault, Part, Reject, UnixTime};
 
     #[test]
     fn outcomes_are_told_by_their_codes() {
         let tallies = Tallies::new();
-        tallies.accepted();
-        tallies.duplicate();
+        tallies.accepted(None);
+        tallies.duplicates.add();
         tallies.refused(&Reject::BadSignature, None);
         tallies.refused(&Reject::BadSignature, None);
         tallies.refused(&Reject::JtiConflict, Some("j"));
@@ -154,6 +188,42 @@ mod tests {
             tallies.to_string(),
             "1 accepted, 1 duplicates, 2 bad_signature, 1 jti_conflict"
         );
+    }
+
+    #[global_allocator]
+    static ALLOCATOR: AllocDisabler = AllocDisabler;
+
+    #[test]
+    fn counting_allocates_nothing() {
+        let tallies = Tallies::new();
+        let took = Duration::from_micros(70);
+        assert_no_alloc(|| {
+            tallies.judgements.add(took);
+            tallies.accepted(Some(1));
+            tallies.duplicates.add();
+            tallies.refused(&Reject::BadSignature, None);
+            tallies.answers.add(took);
+        });
+        assert_eq!(tallies.answers.read().count, 1);
+    }
+
+    #[test]
+    fn the_skew_is_the_last_that_was_seen() {
+        let tallies = Tallies::new();
+        assert_eq!(
+            (tallies.skew_secs(), tallies.last_accepted.age()),
+            (None, None)
+        );
+        for (seen, wanted) in [
+            (None, None),
+            (Some(-3), Some(-3)),
+            (None, Some(-3)),
+            (Some(0), Some(0)),
+        ] {
+            tallies.accepted(seen);
+            assert_eq!(tallies.skew_secs(), wanted, "{seen:?}");
+            assert!(tallies.last_accepted.age().is_some());
+        }
     }
 
     #[test]

@@ -113,6 +113,21 @@ fn what_stops_the_start_stops_a_check_in_the_same_words() {
             "more than the 64 of GATEWAY_SLOTS",
         ),
         (
+            "metrics address",
+            "GATEWAY_METRICS_LISTEN",
+            "localhost:9091",
+            78,
+            "not an IP address and port",
+        ),
+        (
+            "metrics reachable",
+            "GATEWAY_METRICS_LISTEN",
+            "0.0.0.0:0",
+            78,
+            "GATEWAY_ALLOW_PLAIN_HTTP=1",
+        ),
+        ("no metrics", "GATEWAY_METRICS_LISTEN", "", 78, "empty"),
+        (
             "level",
             "GATEWAY_LOG",
             "loud",
@@ -226,6 +241,7 @@ fn a_good_configuration_passes_and_required_settings_are_named_together() {
         good[0],
         good[1],
         ("GATEWAY_LISTEN", "0.0.0.0:0"),
+        ("GATEWAY_METRICS_LISTEN", "[::]:0"),
         ("GATEWAY_ALLOW_PLAIN_HTTP", "1"),
     ];
     assert_eq!(run(&open, &["--check"]), (0, String::new()));
@@ -300,17 +316,40 @@ fn flags_are_settings_and_win() {
 fn a_taken_address_is_named_with_its_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
+    for setting in ["GATEWAY_LISTEN", "GATEWAY_METRICS_LISTEN"] {
+        let mut settings = vec![
+            ("GATEWAY_ID", ID),
+            ("GATEWAY_KEYS", PUBLIC_JWK),
+            ("GATEWAY_LISTEN", "127.0.0.1:0"),
+        ];
+        settings.retain(|(known, _)| *known != setting);
+        settings.push((setting, &address));
+        let (code, said) = run(&settings, &[]);
+        assert_eq!(code, 69, "{said}");
+        assert!(
+            reasons(&said).contains(&format!("{setting}: {address}: ")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn two_listeners_cannot_have_one_address() {
     let settings = [
         ("GATEWAY_ID", ID),
         ("GATEWAY_KEYS", PUBLIC_JWK),
-        ("GATEWAY_LISTEN", &address),
+        ("GATEWAY_LISTEN", "127.0.0.1:9"),
+        ("GATEWAY_METRICS_LISTEN", "127.0.0.1:9"),
     ];
-    let (code, said) = run(&settings, &[]);
-    assert_eq!(code, 69, "{said}");
-    assert!(
-        reasons(&said).contains(&format!("GATEWAY_LISTEN: {address}: ")),
-        "{said}"
-    );
+    for args in [&[][..], &["--check"]] {
+        let (code, said) = run(&settings, args);
+        assert_eq!(code, 78, "{args:?}: {said}");
+        assert_eq!(
+            said,
+            "gateway-min: GATEWAY_METRICS_LISTEN: 127.0.0.1:9 is taken by GATEWAY_LISTEN, \
+             127.0.0.1:9: give it another port, or take it away to have metrics there\n"
+        );
+    }
 }
 
 #[test]

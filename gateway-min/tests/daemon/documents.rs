@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use gateway_min::{JsonFault, Part, Reject, UnixTime};
 
-use crate::support::command;
+use crate::{
+    exposition::{Family, Kind},
+    metrics::scrape,
+    support::{Gateway, command},
+};
 
 const README: &str = include_str!("../../README.md");
 
@@ -173,6 +177,45 @@ fn every_way_to_be_degraded_is_listed() {
     listed.retain(|name| !name.starts_with("`/"));
     listed.sort_unstable();
     assert_eq!(listed, codes);
+}
+
+#[test]
+fn every_metric_is_listed_with_its_kind_and_labels() {
+    let gateway = Gateway::start(&[]);
+    let page = scrape(gateway.address);
+    let row = |family: &Family| {
+        let kind = match family.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<_> = family
+            .labels()
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        [
+            format!("`{}`", family.name),
+            kind.to_owned(),
+            labels.join(" "),
+        ]
+    };
+    let mut wanted: Vec<_> = page.families.iter().map(row).collect();
+    let (mut metrics, fates): (Vec<_>, Vec<_>) = rows("Metrics")
+        .into_iter()
+        .partition(|row| row[0].starts_with("`gateway_"));
+    wanted.sort();
+    metrics.sort();
+    assert!(metrics.iter().all(|row| row.len() == 5), "{metrics:?}");
+    let listed: Vec<_> = metrics.iter().map(|row| &row[..3]).collect();
+    assert_eq!(listed, wanted);
+    let ended = page
+        .families
+        .iter()
+        .find(|family| family.name == "gateway_connections_ended_total")
+        .unwrap();
+    let listed: Vec<_> = fates.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(listed, ended.label_values());
 }
 
 #[test]

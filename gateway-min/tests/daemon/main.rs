@@ -11,8 +11,10 @@ mod access;
 mod bad_input;
 mod configuration;
 mod documents;
+mod exposition;
 mod keys;
 mod logging;
+mod metrics;
 mod outcomes;
 #[path = "../signer/mod.rs"]
 mod signer;

@@ -72,15 +72,26 @@ pub(crate) async fn of_request(app: &App, request: &Request<'_>) -> Result<Optio
 }
 
 async fn touch(app: &App, id: &str) -> Result<Option<SignedIn>, Failure> {
-    let Some((session, _)) = find(app, id).await? else {
+    let Some((session, secs_left)) = find(app, id).await? else {
         return Ok(None);
     };
     let now = app.clock.now();
-    if now.since(session.last_seen) >= TOUCH_SECS {
-        app.db.touch_session(&secret::sha256_hex(id), now).await?;
-    }
+    let fresh = i64::from(IDLE_SECS).min(session.ends.since(now));
+    let secs_left = if now.since(session.last_seen) < TOUCH_SECS {
+        fresh
+    } else {
+        match app.db.touch_session(&secret::sha256_hex(id), now).await {
+            Ok(()) => fresh,
+            // A database that cannot be written can still be read: the clinic list stays,
+            // and the session ends when it would have without this request.
+            Err(error) => {
+                log::error!(target: crate::logger::TARGET, "activity was not noted: {error}");
+                secs_left
+            }
+        }
+    };
     Ok(Some(SignedIn {
-        secs_left: i64::from(IDLE_SECS).min(session.ends.since(now)),
+        secs_left,
         csrf: app.secrets.csrf.tag(&[id]),
         person: session.person,
     }))

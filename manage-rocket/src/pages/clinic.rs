@@ -22,7 +22,7 @@ use crate::{
     ids::{AppointmentId, ClinicId, Jti},
     issue::{self, Buttons, Issued},
     local,
-    outcome::is_sent,
+    outcome::{Outcome, is_sent},
     report,
     words::{self, Tone},
 };
@@ -79,12 +79,25 @@ struct Told {
     note: String,
 }
 
+/// What the last of the outcomes says of a route. A gateway says it once: a duplicate goes
+/// as far as the message that it repeats.
+pub(super) fn routed(told: &[Kept]) -> Option<bool> {
+    let (last, earlier) = told.split_last()?;
+    let accepted = |kept: &&Kept| kept.jti == last.jti && kept.outcome == Outcome::Accepted;
+    match last.outcome {
+        Outcome::Duplicate if last.routed.is_none() => {
+            earlier.iter().rfind(accepted).and_then(|kept| kept.routed)
+        }
+        _ => last.routed,
+    }
+}
+
 /// "Recorded at 10:32 by Rosalind Achebe": what a page adds about the last of the outcomes
 /// that are kept, and, where that one is bad news, that the message had been sent before.
 pub(super) fn note(told: &[Kept], now: UnixTime, zone: &TimeZone) -> Option<String> {
     let (last, earlier) = told.split_last()?;
     let sent_before = is_sent_as(earlier, |jti| jti == last.jti)
-        && words::of(&last.outcome, last.routed).tone != Tone::Success;
+        && words::of(&last.outcome, routed(told)).tone != Tone::Success;
     let before = if sent_before {
         "It had been sent before. "
     } else {
@@ -117,7 +130,7 @@ const fn sex(sex: Sex) -> &'static str {
 
 fn last(told: &[Kept], now: UnixTime, zone: &TimeZone) -> Option<Told> {
     let kept = told.last()?;
-    let said = words::of(&kept.outcome, kept.routed);
+    let said = words::of(&kept.outcome, routed(told));
     Some(Told {
         tone: said.tone.as_str(),
         title: said.title,

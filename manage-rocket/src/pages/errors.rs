@@ -5,12 +5,15 @@ use askama::Template;
 use rocket::{
     Catcher, Request, catch, catchers,
     http::{Method, Status},
-    response::Redirect,
+    response::{Redirect, Responder},
     uri,
 };
 
 use super::{Frame, Page, sign_in};
-use crate::auth::{self, session};
+use crate::{
+    auth::{self, session},
+    headers,
+};
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -19,6 +22,17 @@ struct ErrorPage<'a> {
     code: u16,
     title: &'static str,
     what: &'static str,
+}
+
+/// An error page with its headers.
+struct Told(Page);
+
+impl<'r> Responder<'r, 'static> for Told {
+    fn respond_to(self, request: &'r Request<'_>) -> rocket::response::Result<'static> {
+        let mut response = self.0.respond_to(request)?;
+        headers::set(request, &mut response);
+        Ok(response)
+    }
 }
 
 pub(crate) fn catchers() -> Vec<Catcher> {
@@ -38,7 +52,7 @@ fn sign_in_first(request: &Request<'_>) -> Redirect {
 /// An address with something in the place of an id is no address. A form that lacks a
 /// field is something else.
 #[catch(422)]
-fn not_an_id(request: &Request<'_>) -> Result<(Status, Page), Status> {
+fn not_an_id(request: &Request<'_>) -> Result<(Status, Told), Status> {
     let status = match request.method() {
         Method::Get | Method::Head => Status::NotFound,
         _ => Status::UnprocessableEntity,
@@ -47,11 +61,11 @@ fn not_an_id(request: &Request<'_>) -> Result<(Status, Page), Status> {
 }
 
 #[catch(default)]
-fn everything(status: Status, _: &Request<'_>) -> Result<Page, Status> {
+fn everything(status: Status, _: &Request<'_>) -> Result<Told, Status> {
     error_page(status)
 }
 
-fn error_page(status: Status) -> Result<Page, Status> {
+fn error_page(status: Status) -> Result<Told, Status> {
     let (title, what) = match status.code {
         403 => (
             "You cannot do this",
@@ -76,7 +90,7 @@ fn error_page(status: Status) -> Result<Page, Status> {
         title,
         what,
     };
-    Page::render(&page).map_err(|failure| {
+    Page::render(&page).map(Told).map_err(|failure| {
         log::error!(target: crate::logger::TARGET, "{failure}");
         status
     })

@@ -12,7 +12,10 @@ use rocket::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Json, clinic::note};
+use super::{
+    Json,
+    clinic::{note, routed},
+};
 use crate::{
     app::App,
     auth::{FromOurScript, session},
@@ -93,6 +96,8 @@ pub(super) async fn tell(
         "recorded": true,
         "note": note(&told, now, &zone),
         "sent": is_sent(told.iter().map(|kept| (&kept.outcome, kept.routed))),
+        // What this answer of the gateway alone may not have said.
+        "no_further": routed(&told) == Some(false),
         // Whoever clicks is there: a clinic's clicks keep its session alive.
         "signed_in_secs": session::note_activity(app, jar).await?,
     });

@@ -258,9 +258,17 @@ fn state_folder(named: Option<&str>, binary: &Path) -> Result<PathBuf, String> {
 }
 
 fn make_keys(manage: &Path, state: &Path) -> Result<(), String> {
-    let there = |name: &str| state.join(name).exists();
-    if there("message-private.pem") && there("message-public.pem") {
-        return Ok(());
+    let names = ["message-private.pem", "message-public.pem"];
+    match names.map(|name| state.join(name).exists()) {
+        [true, true] => return Ok(()),
+        [false, false] => {}
+        [private, _] => {
+            let [there, missing] = if private { names } else { [names[1], names[0]] };
+            let state = state.display();
+            return Err(format!(
+                "{state} has {there} without {missing}, half a key pair: remove it, or name another folder with --state"
+            ));
+        }
     }
     let output = Command::new(manage)
         .arg("keygen")
@@ -405,7 +413,8 @@ fn open(
     state: &Path,
 ) -> Result<Browser, String> {
     let program = match program {
-        Some(program) => PathBuf::from(program),
+        Some(program) => browser::program(&variable("PATH").unwrap_or_default(), program)
+            .ok_or_else(|| format!("there is no program {program}"))?,
         None => installed().ok_or(
             "no browser is installed that takes an extension from its command line (Chromium, Chrome for Testing, Brave, Edge); Google Chrome 137 and later does not: load it by hand, as above",
         )?,

@@ -28,7 +28,7 @@ use crate::{
         health::Health,
         keys::{self, KeyRing},
         listen::{self, Deadlines, Server, Slots, Transport},
-        route::Gateway,
+        route::{Gateway, Paths, State},
         tallies::Tallies,
     },
 };
@@ -81,16 +81,18 @@ fn intake(capacity: &str, clock: Clock) -> Intake {
 fn serve(capacity: &str, clock: Clock) -> Server {
     let intake = intake(capacity, clock);
     let tallies = Arc::clone(&intake.tallies);
-    let gateway = Gateway::new(
-        vec!["localhost".to_owned()],
-        Cors::new(&[]),
+    let slots = Arc::new(Slots::new(2, 2, Deadlines::LOCAL));
+    let state = Arc::new(State {
         intake,
-        Arc::new(Health::new()),
-        Vec::new(),
+        health: Arc::new(Health::new()),
+        troubles: Vec::new(),
         tallies,
-    );
+        slots: Arc::clone(&slots),
+        born: Instant::now(),
+    });
+    let hosts = vec!["localhost".to_owned()];
+    let gateway = Gateway::new(hosts, Cors::new(&[]), state, Paths::All);
     let listener = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let slots = Slots::new(2, 2, Deadlines::LOCAL);
     listen::serve(listener, slots, Arc::new(gateway), &Transport::Plain).unwrap()
 }
 
@@ -118,6 +120,13 @@ fn nothing_is_judged_by_a_clock_that_was_never_set() {
             "{answer}"
         );
         assert!(answer.contains("\r\nRetry-After: 30\r\n"), "{answer}");
+    }
+    let metrics = ask(&server, "GET /metrics", "");
+    for line in [
+        "\ngateway_clock_plausible 0\n",
+        "\ngateway_refusals_total{code=\"clock_not_set\"} 2\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
     }
     let ready = ask(&server, "GET /healthcheck/ready", "");
     assert!(ready.starts_with("HTTP/1.1 503 "), "{ready}");

@@ -59,6 +59,9 @@ pub(crate) trait Source {
     /// least where it was `asked` for.
     fn take(&self, loaded: Self::Loaded, asked: bool) -> Vec<(Level, String)>;
 
+    /// Told of every reading: whether it made a whole set, the same one or another.
+    fn read_was(&self, _good: bool) {}
+
     /// Where it is seen that a set was not taken.
     fn trouble(&self) -> &Trouble;
 
@@ -136,6 +139,7 @@ impl<S: Source> Watch<S> {
     fn take(&mut self, loaded: S::Loaded, asked: bool, now: Instant) {
         let news = self.source.take(loaded, asked);
         self.source.trouble().set(None, (self.clock)(), now);
+        self.source.read_was(true);
         if self.told.take().is_some() {
             log::info!("{}: good again", raw(&self.source.place()));
         }
@@ -148,6 +152,7 @@ impl<S: Source> Watch<S> {
     fn keep(&mut self, stop: &Stop, asked: bool, now: Instant) {
         let code = self.source.code_of(stop.code);
         self.source.trouble().set(Some(code), (self.clock)(), now);
+        self.source.read_was(false);
         let fault = stop.lines.join("; ");
         if asked || self.told.as_ref() != Some(&fault) {
             log::error!("{}: not taken, {}", raw(&fault), S::KEPT);
@@ -255,6 +260,7 @@ mod tests {
             (ring.trouble().get(), kids(&ring)),
             (None, vec!["b".to_owned()])
         );
+        assert_eq!((ring.bad.get(), ring.good.get()), (2, 1));
     }
 
     #[test]

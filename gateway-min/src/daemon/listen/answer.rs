@@ -16,6 +16,7 @@ use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 pub(crate) use tiny_http::Method;
 
+use super::connection::KEPT;
 use crate::Reject;
 
 /// On every answer: nothing here is to be kept, guessed at or framed.
@@ -76,6 +77,12 @@ impl Answer {
                 reject.stage(),
             ),
         );
+    }
+
+    /// Gives back what a long body took, now that it is written.
+    pub(super) fn give_back(&mut self) {
+        self.body.clear();
+        self.body.shrink_to(KEPT);
     }
 
     /// Writes the answer into `out`, which it clears first: `lines` and, to `close`, a

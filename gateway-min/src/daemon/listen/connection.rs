@@ -16,7 +16,7 @@ use super::{
     Request, Site,
     answer::Answer,
     head::{Framing, Head, Scan},
-    slots::{Doom, Phase, Slots},
+    slots::{Doom, Fate, Phase, Slots},
     wire::Wire,
 };
 use crate::{
@@ -28,6 +28,10 @@ use crate::{
 const BUFFER: usize = MAX_HEAD + 2 + MAX_BODY;
 /// How much is thrown away, at most, to let a client that still sends read its answer.
 const MAX_LINGER: usize = 256 * 1024;
+
+/// What of an answer's memory a slot keeps for the next one: metrics are longer, and every
+/// slot may have answered them once.
+pub(super) const KEPT: usize = 4 * 1024;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -55,8 +59,8 @@ impl<D> Bench<D> {
 enum Next {
     /// Another request may come; so many of its bytes are in the buffer.
     Request { filled: usize },
-    /// Everything that was sent has been read: close.
-    Close,
+    /// Everything that was sent has been read, or nobody is there: close.
+    Close(Fate),
     /// Something may still be on its way: let the client read its answer before closing.
     Linger,
 }
@@ -65,7 +69,7 @@ enum Next {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
     /// There is nobody to answer, or nothing to answer.
-    Gone,
+    Gone(Fate),
     /// It is to be answered so, and the connection closed.
     Refuse(Reject),
 }
@@ -96,19 +100,26 @@ impl<'a, S: Site> Connection<'a, S> {
         }
     }
 
-    /// Answers requests until one side has had enough.
-    pub(super) fn serve(mut self, bench: &mut Bench<S::Desk>) {
+    /// Answers requests until one side has had enough: which, and how.
+    pub(super) fn serve(mut self, bench: &mut Bench<S::Desk>) -> Fate {
         let mut filled = 0;
         loop {
             match self.exchange(bench, filled) {
                 Next::Request { filled: more } => {
                     filled = more;
                     if self.enter(Phase::Idle).is_err() {
-                        return self.wire.leave();
+                        self.wire.leave();
+                        return Fate::Answered;
                     }
                 }
-                Next::Close => return self.wire.leave(),
-                Next::Linger => return self.linger(&mut bench.buffer),
+                Next::Close(fate) => {
+                    self.wire.leave();
+                    return fate;
+                }
+                Next::Linger => {
+                    self.linger(&mut bench.buffer);
+                    return Fate::Answered;
+                }
             }
         }
     }
@@ -184,6 +195,13 @@ impl<'a, S: Site> Connection<'a, S> {
         let close = done.is_err() || !head.keep_alive;
         let used = end + body.len();
         let sent = self.answer(&head, lines, close, answer, out);
+        if done.is_ok() && !matches!(sent, Sent::Failed) {
+            self.site.answered(&head, started.elapsed());
+        }
+        // Here, so that a usual answer never pays for it.
+        answer.give_back();
+        out.clear();
+        out.shrink_to(KEPT);
         next(sent, Some(used), end + arrived, buffer)
     }
 
@@ -221,7 +239,7 @@ impl<'a, S: Site> Connection<'a, S> {
         if framing.expects_continue && *arrived < len {
             self.incomplete(true)?;
             let said = self.wire.write_all(CONTINUE);
-            said.map_err(|_broken| End::Gone)?;
+            said.map_err(|_broken| End::Gone(Fate::Broken))?;
         }
         while *arrived < len {
             self.incomplete(true)?;
@@ -247,12 +265,14 @@ impl<'a, S: Site> Connection<'a, S> {
                     let doom = self.slots.doom(self.slot);
                     return Err(match (self.phase, doom) {
                         (Phase::Reading, Some(doom)) => last_words(doom),
-                        _ => End::Gone,
+                        // Its reading end was closed for it, or it closed.
+                        _ if self.slots.stopping() => End::Gone(Fate::Answered),
+                        _ => End::Gone(Fate::Client),
                     });
                 }
                 Ok(len) => return Ok(len),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(End::Gone),
+                Err(_) => return Err(End::Gone(Fate::Broken)),
             }
         }
     }
@@ -266,22 +286,23 @@ impl<'a, S: Site> Connection<'a, S> {
         answer: &mut Answer,
         out: &mut Vec<u8>,
     ) -> Next {
-        let End::Refuse(reject) = end else {
-            return Next::Close;
+        let reject = match end {
+            End::Refuse(reject) => reject,
+            End::Gone(fate) => return Next::Close(fate),
         };
         self.site.refused(&reject);
         answer.problem(&reject, None);
         if answer.print(lines, true, head_only, out).is_err() {
-            return Next::Close;
+            return Next::Close(Fate::Failed);
         }
         if self.enter(Phase::Working).is_err() {
             // The slot is wanted: what the socket takes at once is all there is.
             self.wire.say_at_once(out).ok();
-            return Next::Close;
+            return Next::Close(Fate::Answered);
         }
         match self.wire.write_all(out) {
             Ok(()) => Next::Linger,
-            Err(_) => Next::Close,
+            Err(_) => Next::Close(Fate::Broken),
         }
     }
 
@@ -343,8 +364,8 @@ fn next(sent: Sent, used: Option<usize>, filled: usize, buffer: &mut [u8]) -> Ne
                 filled: filled - used,
             }
         }
-        (Sent::Failed, _) => Next::Close,
-        (Sent::Closed, Some(used)) if used == filled => Next::Close,
+        (Sent::Failed, _) => Next::Close(Fate::Broken),
+        (Sent::Closed, Some(used)) if used == filled => Next::Close(Fate::Answered),
         // What was sent behind the request is not answered; it must not reset the answer.
         (Sent::Open | Sent::Closed, _) => Next::Linger,
     }

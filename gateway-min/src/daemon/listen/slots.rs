@@ -9,6 +9,8 @@
 //! * Past its share, an address competes with itself in the same way.
 //! * The reaper ends what is past its deadline. It never touches a thread: it closes the
 //!   socket, and the thread that reads or writes there sees it.
+//! * Every connection that was accepted is open or has met one [`Fate`]: both are counted
+//!   under the table's lock, so that a [`Census`] always adds up.
 
 use core::net::IpAddr;
 use std::{
@@ -82,6 +84,71 @@ pub(crate) enum Doom {
     Evicted,
 }
 
+/// How a connection came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// The client closed it, or stopped sending in the middle of a request.
+    Client,
+    /// Closed behind an answer: asked for, a refusal, or a stop.
+    Answered,
+    /// Nothing came for too long after an answer.
+    Idle,
+    /// A request was not complete, or its answer not taken, in time.
+    Late,
+    /// Given up for a newer one.
+    Evicted,
+    /// Never taken in: every connection was being worked on.
+    TurnedAway,
+    /// Reading or writing failed: reset by the client, or lost on the way.
+    Broken,
+    /// The gateway's own fault.
+    Failed,
+}
+
+impl Fate {
+    /// Every one, in the order of their numbers.
+    const ALL: [Self; 8] = [
+        Self::Client,
+        Self::Answered,
+        Self::Idle,
+        Self::Late,
+        Self::Evicted,
+        Self::TurnedAway,
+        Self::Broken,
+        Self::Failed,
+    ];
+
+    /// Stable name, the metric's label.
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Answered => "answered",
+            Self::Idle => "idle",
+            Self::Late => "late",
+            Self::Evicted => "evicted",
+            Self::TurnedAway => "turned_away",
+            Self::Broken => "broken",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What became of connections, all at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Census {
+    pub(crate) slots: usize,
+    /// Slots that have a connection.
+    pub(crate) busy: usize,
+    /// Connections that are not over: in a slot, or waiting for theirs.
+    pub(crate) open: usize,
+    /// Connections that the system handed over: as many as are open and as met their fate.
+    pub(crate) accepted: u64,
+    /// Times that it failed to hand one over.
+    pub(crate) accept_errors: u64,
+    /// By the names of the fates.
+    pub(crate) ended: [(&'static str, u64); Fate::ALL.len()],
+}
+
 /// Whom a connection is counted for: an IPv4 address (also where it is written as an IPv6
 /// one), or an IPv6 network of 64 bits, which is what one subscriber has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,6 +199,17 @@ impl Live {
         self.doom.is_none().then_some((class, self.since))
     }
 
+    /// What this connection's end is called, where its thread calls it `fate`.
+    fn fate(&self, fate: Fate) -> Fate {
+        match (self.doom, self.phase) {
+            // It had its answer, and the client was only slow to close.
+            (None, _) | (Some(_), Phase::Closing) => fate,
+            (Some((Doom::Evicted, _)), _) => Fate::Evicted,
+            (Some((Doom::Late, _)), Phase::Idle) => Fate::Idle,
+            (Some((Doom::Late, _)), Phase::Fresh | Phase::Reading | Phase::Working) => Fate::Late,
+        }
+    }
+
     /// Ends what is read; what is being said may still be said.
     fn doom(&mut self, doom: Doom, now: Instant) {
         self.doom = Some((doom, now));
@@ -153,9 +231,20 @@ struct Arrival {
 struct Table {
     slots: Box<[Option<Live>]>,
     arrivals: VecDeque<Arrival>,
+    accepted: u64,
+    accept_errors: u64,
+    /// In the order of [`Fate::ALL`].
+    ended: [u64; Fate::ALL.len()],
 }
 
 impl Table {
+    fn count(&mut self, fate: Fate) {
+        let at = Fate::ALL.iter().position(|known| *known == fate);
+        if let Some(count) = at.and_then(|at| self.ended.get_mut(at)) {
+            *count += 1;
+        }
+    }
+
     fn live(&self) -> impl Iterator<Item = &Live> {
         self.slots.iter().flatten()
     }
@@ -182,7 +271,11 @@ impl Table {
         }
         // One that has not even reached a slot has sent nothing that anybody read.
         let waiting = self.arrivals.iter().position(|new| of(new.address));
-        waiting.and_then(|at| self.arrivals.remove(at)).is_some()
+        let gone = waiting.and_then(|at| self.arrivals.remove(at)).is_some();
+        if gone {
+            self.count(Fate::Evicted);
+        }
+        gone
     }
 }
 
@@ -209,6 +302,9 @@ impl Slots {
             table: Mutex::new(Table {
                 slots: core::iter::repeat_with(|| None).take(slots).collect(),
                 arrivals: VecDeque::with_capacity(slots),
+                accepted: 0,
+                accept_errors: 0,
+                ended: [0; Fate::ALL.len()],
             }),
             stopping: AtomicBool::new(false),
             arrived: Condvar::new(),
@@ -220,6 +316,28 @@ impl Slots {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.lock().slots.len()
+    }
+
+    /// What became of every connection so far.
+    pub(crate) fn census(&self) -> Census {
+        let table = self.lock();
+        let busy = table.live().count();
+        let mut counts = table.ended.iter();
+        Census {
+            slots: table.slots.len(),
+            busy,
+            open: busy + table.arrivals.len(),
+            accepted: table.accepted,
+            accept_errors: table.accept_errors,
+            ended: Fate::ALL.map(|fate| (fate.code(), counts.next().copied().unwrap_or(0))),
+        }
+    }
+
+    /// The system failed to hand over a connection; gives how often it did so far.
+    pub(super) fn accept_failed(&self) -> u64 {
+        let mut table = self.lock();
+        table.accept_errors += 1;
+        table.accept_errors
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -234,6 +352,7 @@ impl Slots {
         let address = Address::from(ip);
         let now = Instant::now();
         let mut table = self.lock();
+        table.accepted += 1;
         let room = if table.load(|of| of == address) >= self.per_address {
             table.evict(|of| of == address, now)
         } else if table.load(|_| true) >= table.slots.len() {
@@ -242,6 +361,7 @@ impl Slots {
             true
         };
         if !room || self.stopping() {
+            table.count(Fate::TurnedAway);
             return Err(stream);
         }
         table.arrivals.push_back(Arrival {
@@ -319,9 +439,14 @@ impl Slots {
         live.doom.map(|(doom, _)| doom)
     }
 
-    /// The connection of this slot is over.
-    pub(super) fn leave(&self, slot: usize) {
-        let gone = self.lock().slots[slot].take();
+    /// The connection of this slot is over, by `fate` unless it was ended from outside.
+    pub(super) fn leave(&self, slot: usize, fate: Fate) {
+        let mut table = self.lock();
+        let gone = table.slots[slot].take();
+        if let Some(live) = &gone {
+            table.count(live.fate(fate));
+        }
+        drop(table);
         // Closed outside the lock.
         drop(gone);
         self.left.notify_all();
@@ -400,10 +525,10 @@ mod tests {
         io::{Read, Write},
         net::{TcpListener, TcpStream},
         prelude::v1::*,
-        time::Duration,
+        time::{Duration, Instant},
     };
 
-    use super::{Address, Deadlines, Doom, Phase, Slots};
+    use super::{Address, Deadlines, Doom, Fate, Phase, Slots};
 
     /// A connection: the gateway's end, and the client's.
     fn pair() -> (TcpStream, TcpStream) {
@@ -479,7 +604,7 @@ mod tests {
             for slot in gone {
                 assert_eq!(slots.doom(slot), Some(Doom::Evicted), "{name}");
                 assert_eq!(slots.enter(slot, Working), Err(Doom::Evicted), "{name}");
-                slots.leave(slot);
+                slots.leave(slot, Fate::Client);
                 assert!(
                     slots.take(slot).is_some(),
                     "{name}: its slot is the new one's"
@@ -569,6 +694,82 @@ mod tests {
         // What has arrived is read; nothing more is waited for.
         (&*stream).read_to_end(&mut rest).unwrap();
         assert_eq!(rest, b"x");
+    }
+
+    /// How many met each fate, those that nobody met left out.
+    fn ended(slots: &Slots) -> Vec<(&'static str, u64)> {
+        let census = slots.census();
+        let sum: u64 = census.ended.iter().map(|(_, count)| count).sum();
+        let open = u64::try_from(census.open).unwrap();
+        assert_eq!(census.accepted, sum + open, "{census:?}");
+        let met = census.ended.into_iter().filter(|(_, count)| *count > 0);
+        met.collect()
+    }
+
+    #[test]
+    fn every_connection_meets_one_fate() {
+        use Phase::{Closing, Fresh, Idle, Reading, Working};
+        for (name, phase, doom, wanted) in [
+            ("left alone", Working, None, "client"),
+            ("silent after an answer", Idle, Some(Doom::Late), "idle"),
+            ("silent from the start", Fresh, Some(Doom::Late), "late"),
+            ("a slow sender", Reading, Some(Doom::Late), "late"),
+            ("a slow reader", Working, Some(Doom::Late), "late"),
+            ("slow to close", Closing, Some(Doom::Late), "client"),
+            ("idle, for another", Idle, Some(Doom::Evicted), "evicted"),
+            (
+                "reading, for another",
+                Reading,
+                Some(Doom::Evicted),
+                "evicted",
+            ),
+            (
+                "closing, for another",
+                Closing,
+                Some(Doom::Evicted),
+                "client",
+            ),
+        ] {
+            let slots = Slots::new(2, 2, Deadlines::LOCAL);
+            let (stream, _client) = pair();
+            slots.offer(stream, from(1)).unwrap();
+            slots.take(0).unwrap();
+            if phase != Fresh {
+                slots.enter(0, phase).unwrap();
+            }
+            assert_eq!(ended(&slots), [], "{name}");
+            if let Some(doom) = doom {
+                let mut table = slots.lock();
+                table.slots[0].as_mut().unwrap().doom(doom, Instant::now());
+            }
+            let census = slots.census();
+            assert_eq!(
+                (census.slots, census.busy, census.open),
+                (2, 1, 1),
+                "{name}"
+            );
+            slots.leave(0, Fate::Client);
+            assert_eq!(ended(&slots), [(wanted, 1)], "{name}");
+        }
+    }
+
+    #[test]
+    fn whoever_never_had_a_slot_met_a_fate_too() {
+        let (slots, _clients) = filled(&[(Phase::Working, 1), (Phase::Working, 2)], 2);
+        let (stream, _client) = pair();
+        slots.offer(stream, from(3)).unwrap_err();
+        assert_eq!(ended(&slots), [("turned_away", 1)]);
+
+        let slots = Slots::new(2, 2, Deadlines::LOCAL);
+        let _clients = [1, 2, 3].map(|last| {
+            let (stream, client) = pair();
+            slots.offer(stream, from(last)).unwrap();
+            client
+        });
+        assert_eq!(ended(&slots), [("evicted", 1)]);
+        assert_eq!((slots.census().busy, slots.census().open), (0, 2));
+        assert_eq!((slots.accept_failed(), slots.accept_failed()), (1, 2));
+        assert_eq!(slots.census().accept_errors, 2);
     }
 
     #[test]

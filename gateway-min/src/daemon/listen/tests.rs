@@ -76,6 +76,8 @@ impl Site for Puppet {
     fn refused(&self, reject: &Reject) {
         self.refused.lock().unwrap().push(*reject);
     }
+
+    fn answered(&self, _: &Head<'_>, _: Duration) {}
 }
 
 fn start(slots: usize, per_address: usize, deadlines: Deadlines) -> (Server, Strings) {
@@ -87,7 +89,7 @@ fn start(slots: usize, per_address: usize, deadlines: Deadlines) -> (Server, Str
         refused: Mutex::default(),
     });
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let slots = Slots::new(slots, per_address, deadlines);
+    let slots = Arc::new(Slots::new(slots, per_address, deadlines));
     let server = serve(listener, slots, Arc::clone(&puppet), &Transport::Plain).unwrap();
     let strings = Strings {
         entered,

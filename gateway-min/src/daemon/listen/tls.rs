@@ -36,6 +36,7 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
+use super::slots::Fate;
 use crate::{UnixTime, daemon::log::raw};
 
 /// Which of the two files a fault is in.
@@ -200,20 +201,20 @@ impl Certificates {
     }
 
     /// Waits for the client's handshake; calls `begun` when its first bytes are there.
-    /// `None` where it came to nothing.
+    /// Where it came to nothing: how the connection ended.
     pub(super) fn open<'a>(
         &self,
         stream: &'a TcpStream,
         begun: impl FnOnce(),
-    ) -> Option<Session<'a>> {
+    ) -> Result<Session<'a>, Fate> {
         match Session::open(stream, &self.current(), begun) {
-            Ok(Some(session)) => Some(session),
-            Ok(None) => None,
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(Fate::Client),
             Err(error) => {
                 // What a stranger can cause is counted, and told to whoever looks for it.
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 log::debug!("no TLS handshake: {}", raw(&error.to_string()));
-                None
+                Err(Fate::Broken)
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
     prelude::v1::*,
 };
 
-use super::slots::Slots;
+use super::slots::{Fate, Slots};
 #[cfg(feature = "tls")]
 use super::{
     slots::Phase,
@@ -43,7 +43,8 @@ impl Transport {
     }
 
     /// Begins to speak on the new connection of this slot: a handshake, where there is one,
-    /// has its time from the time of the first request. `None` where it came to nothing.
+    /// has its time from the time of the first request. Where it came to nothing:
+    /// how the connection ended.
     #[cfg_attr(
         not(feature = "tls"),
         expect(unused_variables, reason = "only a handshake takes time")
@@ -53,9 +54,9 @@ impl Transport {
         stream: &'a TcpStream,
         slots: &Slots,
         slot: usize,
-    ) -> Option<Wire<'a>> {
+    ) -> Result<Wire<'a>, Fate> {
         match self {
-            Self::Plain => Some(Wire::Plain(stream)),
+            Self::Plain => Ok(Wire::Plain(stream)),
             #[cfg(feature = "tls")]
             Self::Tls(certificates) => {
                 // A handshake is the beginning of a request: a stop waits for it. Where the
@@ -64,7 +65,7 @@ impl Transport {
                     slots.enter(slot, Phase::Reading).ok();
                 };
                 let session = certificates.open(stream, begun)?;
-                Some(Wire::Tls(Box::new(session)))
+                Ok(Wire::Tls(Box::new(session)))
             }
         }
     }
