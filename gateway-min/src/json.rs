@@ -163,6 +163,15 @@ impl<'a> Text<'a> {
         room.rest = rest;
         core::str::from_utf8(decoded).ok()
     }
+
+    /// The bytes of a string that is to be a token; `buf` is used where it has escapes.
+    fn token(self, buf: &'a mut [u8]) -> Result<&'a [u8], Reject> {
+        let too_long = Reject::TokenTooLong {
+            len: self.inner.len(),
+        };
+        let token = self.decode(&mut Room::new(buf)).ok_or(too_long)?;
+        Ok(token.as_bytes())
+    }
 }
 
 /// Memory that the caller lends for decoded strings, handed out from its front.
@@ -245,12 +254,7 @@ pub fn message_of<'a>(body: &'a [u8], buf: &'a mut [u8]) -> Result<&'a [u8], Rej
         .ok_or(Reject::MessageMissing)?
         .text()
         .ok_or(Reject::MessageType)?;
-    let token = text
-        .decode(&mut Room::new(buf))
-        .ok_or(Reject::TokenTooLong {
-            len: text.inner.len(),
-        })?;
-    Ok(token.as_bytes())
+    text.token(buf)
 }
 
 /// One JSON string that stands alone in `line`, its escapes resolved: how the `verify`
@@ -271,12 +275,7 @@ pub fn json_string<'a>(line: &'a [u8], buf: &'a mut [u8]) -> Result<&'a [u8], Re
     scanner.space();
     let text = scanner.string().map_err(fault)?;
     scanner.end().map_err(fault)?;
-    let token = text
-        .decode(&mut Room::new(buf))
-        .ok_or(Reject::TokenTooLong {
-            len: text.inner.len(),
-        })?;
-    Ok(token.as_bytes())
+    text.token(buf)
 }
 
 type Fault = (JsonFault, usize);
