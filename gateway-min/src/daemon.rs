@@ -327,7 +327,7 @@ fn warn_of_no_journal(config: &Config) {
              they are kept nowhere"
         );
     } else {
-        ::log::warn!("no GATEWAY_JOURNAL: an accepted message is kept in this log alone");
+        ::log::warn!("no GATEWAY_JOURNAL: a message is kept in this log alone");
     }
 }
 

@@ -925,7 +925,14 @@ mod tests {
                 "GATEWAY_COLOUR_OF_DOOR",
                 "GATEWAY_COLOUR_OF_DOOR: not a setting of this version; --help",
             ),
-            ("GATEWAY_JOURNAL", "GATEWAY_JOURNAL: not in this version"),
+            ("GATEWAY_STREAMS", "GATEWAY_STREAMS: not in this version"),
+            #[cfg(feature = "journal")]
+            (
+                "GATEWAY_JOURNAL_MAX_MB",
+                "GATEWAY_JOURNAL_MAX_MB: GATEWAY_JOURNAL belongs to it, and is not set",
+            ),
+            #[cfg(not(feature = "journal"))]
+            ("GATEWAY_JOURNAL", "GATEWAY_JOURNAL: not built in"),
             (
                 "GOVUK_UPSTREAM_URI",
                 "GOVUK_UPSTREAM_URI: not in this version",

@@ -12,6 +12,8 @@ mod bad_input;
 mod configuration;
 mod documents;
 mod exposition;
+#[cfg(feature = "journal")]
+mod journal;
 mod keys;
 mod logging;
 mod metrics;

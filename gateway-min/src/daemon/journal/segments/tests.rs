@@ -483,7 +483,7 @@ fn life(disk: &Arc<Faulty>) -> (Vec<(u8, i64)>, Vec<u8>) {
         }
         let (seq, _) = result.unwrap();
         kept.push((n, exp));
-        if round % 3 == 0 {
+        if round.is_multiple_of(3) {
             notes.push((seq, Fate::Delivered));
             commit(&mut segments, Wish::Probe, &mut notes, 1000).ok();
             if notes.is_empty() {
@@ -496,7 +496,7 @@ fn life(disk: &Arc<Faulty>) -> (Vec<(u8, i64)>, Vec<u8>) {
                 kept.push((5, 9500));
             }
         }
-        if round % 4 == 0 {
+        if round.is_multiple_of(4) {
             segments.seal();
             // The first three have expired by then, and where they were delivered may go.
             let time = (at(1600), Instant::now());
