@@ -11,6 +11,8 @@
 //! | `clock` | the only file that reads the wall clock |
 //! | `log` | the queue to the console; the only file that names `simple_logger` |
 //! | `listen` (+ `slots`, `wire`, `tls`, `head`, `answer`, `connection`) | the guarded socket |
+//! | `deliver` (+ `line`, `note`; feature `journal`) | the queue of kept messages, and the thread that delivers them |
+//! | `sink` (+ `http`, `answer`, `resolve`, `wire`, `tls`) | where they are delivered to |
 //! | `route`, `intake`, `cors`, `hosts` | what is answered to what |
 //! | `tallies`, `meter`, `metrics` | what is counted and timed, and the page that tells it |
 //! | `health` | the probe that proves it |
@@ -43,6 +45,15 @@ mod certificates;
 mod clock;
 mod config;
 mod cors;
+#[cfg(feature = "journal")]
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the journal fills the queue and starts delivery; it comes next"
+    )
+)]
+mod deliver;
 mod exit;
 mod files;
 mod health;
@@ -54,6 +65,12 @@ mod log;
 mod meter;
 mod metrics;
 mod route;
+#[cfg(feature = "journal")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "called by delivery, which the journal starts")
+)]
+mod sink;
 mod tallies;
 mod verdict;
 
@@ -61,6 +78,8 @@ mod verdict;
 use certificates::CertificateFiles;
 use config::{Command, Config, KeySource};
 use cors::Cors;
+#[cfg(feature = "journal")]
+use deliver::Queue;
 use exit::{Code, Stop};
 use health::{Health, Trouble};
 use intake::Intake;
@@ -177,7 +196,11 @@ fn serve(
     let Door {
         transport,
         mut looks,
-        troubles,
+        #[cfg_attr(
+            not(feature = "journal"),
+            expect(unused_mut, reason = "delivery adds its own")
+        )]
+        mut troubles,
     } = door(&config)?;
     if transport.is_plain() && !config.listen.ip().to_canonical().is_loopback() {
         ::log::warn!("no TLS: messages and answers can be read and forged on their way");
@@ -189,10 +212,16 @@ fn serve(
     let host = config.hosts.first().cloned().unwrap_or_default();
     let slots = Slots::new(config.slots, config.per_address, Deadlines::LOCAL);
     let slots = Arc::new(slots);
+    #[cfg(feature = "journal")]
+    let queue = Arc::new(Queue::new());
+    #[cfg(feature = "journal")]
+    troubles.push(Arc::clone(&queue.trouble));
     let state = Arc::new(State {
         intake,
         health: Arc::clone(&health),
         tallies: Arc::clone(tallies),
+        #[cfg(feature = "journal")]
+        queue,
         slots: Arc::clone(&slots),
         troubles,
         born: Instant::now(),

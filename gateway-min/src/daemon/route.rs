@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "journal")]
+use super::deliver::Queue;
 use super::{
     cors::Cors,
     health::{Degraded, Health, Trouble},
@@ -89,6 +91,9 @@ pub(crate) struct State {
     /// What can be degraded beside the keys.
     pub(crate) troubles: Vec<Arc<Trouble>>,
     pub(crate) tallies: Arc<Tallies>,
+    /// What waits to be delivered.
+    #[cfg(feature = "journal")]
+    pub(crate) queue: Arc<Queue>,
     /// The main listener's.
     pub(crate) slots: Arc<Slots>,
     /// When the gateway was started.

@@ -87,6 +87,8 @@ fn serve(capacity: &str, clock: Clock) -> Server {
         health: Arc::new(Health::new()),
         troubles: Vec::new(),
         tallies,
+        #[cfg(feature = "journal")]
+        queue: Arc::new(crate::daemon::deliver::Queue::new()),
         slots: Arc::clone(&slots),
         born: Instant::now(),
     });
