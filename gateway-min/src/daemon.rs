@@ -13,7 +13,9 @@
 //! | `listen` (+ `slots`, `wire`, `tls`, `head`, `answer`, `connection`) | the guarded socket |
 //! | `route`, `intake`, `cors`, `hosts` | what is answered to what |
 //! | `memory` | what was accepted, and the wait for a copy's fate |
-//! | `journal`, `deliver`, `sink` (feature `journal`) | what *accepted* rests on, and where it goes from there |
+//! | `journal` (+ `record`, `scan`, `segments`, `keeper`, `print`; feature `journal`) | what *accepted* rests on |
+//! | `deliver` (+ `line`, `note`; feature `journal`) | the queue of kept messages, and the thread that delivers them |
+//! | `sink` (+ `http`, `answer`, `resolve`, `wire`, `tls`; feature `journal`) | where they are delivered to |
 //! | `tallies`, `meter`, `metrics` | what is counted and timed, and the page that tells it |
 //! | `health` | the probe that proves it |
 //! | `verdict` | the `verify` command |
@@ -61,6 +63,8 @@ mod memory;
 mod meter;
 mod metrics;
 mod route;
+#[cfg(feature = "journal")]
+mod sink;
 mod tallies;
 mod verdict;
 
@@ -68,6 +72,8 @@ mod verdict;
 use certificates::CertificateFiles;
 use config::{Command, Config, KeySource};
 use cors::Cors;
+#[cfg(feature = "journal")]
+use deliver::{Outbox, Queue, Running};
 use exit::{Code, Stop};
 use health::{Health, Trouble};
 use intake::Intake;
@@ -87,6 +93,9 @@ use tallies::Tallies;
 
 /// Connections at once on a listener for metrics alone: whoever collects needs one.
 const METRICS_SLOTS: usize = 4;
+/// How long a delivery has that is under way: it is in the journal.
+#[cfg(feature = "journal")]
+const DELIVERY_DRAIN: Duration = Duration::from_secs(2);
 /// How long the disk has for what was accepted last.
 #[cfg(feature = "journal")]
 const JOURNAL_DRAIN: Duration = Duration::from_secs(5);
@@ -209,6 +218,8 @@ fn serve(
         intake,
         health: Arc::clone(&health),
         tallies: Arc::clone(tallies),
+        #[cfg(feature = "journal")]
+        queue: Arc::clone(&keeping.queue),
         slots: Arc::clone(&slots),
         troubles,
         #[cfg(feature = "journal")]
@@ -282,11 +293,15 @@ fn serve(
     Ok(())
 }
 
-/// What makes acceptances last.
+/// What makes acceptances last, and takes them on.
 #[derive(Default)]
 struct Keeping {
     #[cfg(feature = "journal")]
     journal: Option<Arc<Journal>>,
+    #[cfg(feature = "journal")]
+    queue: Arc<Queue>,
+    #[cfg(feature = "journal")]
+    deliveries: Option<Running>,
 }
 
 #[cfg(not(feature = "journal"))]
@@ -306,16 +321,30 @@ fn keep(config: &Config, intake: &mut Intake) -> Result<Keeping, Stop> {
         max_bytes: u64::from(place.max_mb) << 20,
         max_age_secs: place.max_age_hours.saturating_mul(3600),
         leeway_secs: config.leeway_secs,
-        delivers: false,
+        delivers: config.deliver.is_some(),
     };
     let opened = journal::open(&place.folder, bounds, intake.memory())?;
     let newest = opened.newest;
-    let journal = opened.start(None, clock::system);
+    let queue = Arc::new(Queue::default());
+    let journal = opened.start(Arc::clone(&queue), clock::system);
     let journal = Arc::new(journal.map_err(|error| os("the journal", &error))?);
     let keeper: Arc<dyn Keep> = Arc::<Journal>::clone(&journal);
     intake.keep_in(keeper, newest);
+    let deliveries = match &config.deliver {
+        Some((target, timeout)) => {
+            let sink = sink::open(target.clone(), *timeout)
+                .map_err(|error| os("GATEWAY_DELIVER_URL", &error))?;
+            let outbox: Arc<dyn Outbox> = Arc::<Journal>::clone(&journal);
+            let running = deliver::start(&queue, outbox, sink, bounds.max_age_secs, clock::system)
+                .map_err(|error| os("deliveries", &error))?;
+            Some(running)
+        }
+        None => None,
+    };
     Ok(Keeping {
         journal: Some(journal),
+        queue,
+        deliveries,
     })
 }
 
@@ -336,7 +365,8 @@ impl Keeping {
     fn troubles(&self) -> Vec<Arc<Trouble>> {
         #[cfg(feature = "journal")]
         if let Some(journal) = &self.journal {
-            return vec![Arc::clone(journal.trouble()), Arc::clone(journal.damage())];
+            let own = [journal.trouble(), journal.damage(), &self.queue.trouble];
+            return own.map(Arc::clone).to_vec();
         }
         Vec::new()
     }
@@ -350,11 +380,18 @@ impl Keeping {
         Box::new(|| {})
     }
 
-    /// Writes what is not written yet.
-    fn stop(&self) {
+    /// Ends deliveries, and writes what is not written yet.
+    fn stop(self) {
         #[cfg(feature = "journal")]
-        if let Some(journal) = &self.journal {
-            journal.stop(JOURNAL_DRAIN);
+        {
+            if let Some(deliveries) = self.deliveries
+                && !deliveries.stop(DELIVERY_DRAIN)
+            {
+                ::log::info!("a delivery did not end in time: it is made again at the next start");
+            }
+            if let Some(journal) = &self.journal {
+                journal.stop(JOURNAL_DRAIN);
+            }
         }
     }
 }

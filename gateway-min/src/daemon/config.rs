@@ -8,6 +8,8 @@
 //! name. All that is wrong is told at once. Only `daemon` calls it; nothing else looks at the
 //! environment.
 
+#[cfg(feature = "journal")]
+use std::time::Duration;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -43,7 +45,7 @@ struct Setting {
 
 /// Every setting of this version, in the order of the documentation.
 #[rustfmt::skip]
-const SETTINGS: [Setting; 21] = [
+const SETTINGS: [Setting; 23] = [
     Setting { name: "GATEWAY_LISTEN", value: "ADDRESS:PORT", default: "127.0.0.1:9090", meaning: "address of the listener; port 0 takes a free one" },
     Setting { name: "GATEWAY_ALLOW_PLAIN_HTTP", value: "0|1", default: "0", meaning: "lets a listener that is not loopback run without TLS" },
     Setting { name: "GATEWAY_ID", value: "TEXT", default: "", meaning: "this gateway's id, the audience of its messages; required" },
@@ -58,6 +60,8 @@ const SETTINGS: [Setting; 21] = [
     Setting { name: "GATEWAY_JOURNAL", value: "FOLDER", default: "", meaning: "folder of the journal; made where only it is missing; without it accepted messages are kept in the log alone" },
     Setting { name: "GATEWAY_JOURNAL_MAX_MB", value: "1-4096", default: "64", meaning: "largest journal, in MiB" },
     Setting { name: "GATEWAY_JOURNAL_MAX_AGE_HOURS", value: "1-168", default: "24", meaning: "how long a message may stay in the journal after it was delivered and has expired, in hours" },
+    Setting { name: "GATEWAY_DELIVER_URL", value: "URL", default: "", meaning: "http:// or https:// address of the site's system that messages are posted to; takes GATEWAY_JOURNAL" },
+    Setting { name: "GATEWAY_DELIVER_TIMEOUT_SECS", value: "1-300", default: "10", meaning: "longest time of one attempt to deliver" },
     Setting { name: "GATEWAY_SLOTS", value: "2-1024", default: "64", meaning: "connections at once" },
     Setting { name: "GATEWAY_PER_ADDRESS", value: "1-1024", default: "32", meaning: "connections at once from one address, at most GATEWAY_SLOTS" },
     Setting { name: "GATEWAY_TLS_CERT", value: "FILE", default: "", meaning: "PEM file of the listener's certificate and those of its issuers" },
@@ -78,12 +82,14 @@ const JOURNAL: [&str; 3] = [
     "GATEWAY_JOURNAL_MAX_MB",
     "GATEWAY_JOURNAL_MAX_AGE_HOURS",
 ];
+/// Settings of delivery, which is from the journal: the first turns it on.
+const DELIVER: [&str; 2] = ["GATEWAY_DELIVER_URL", "GATEWAY_DELIVER_TIMEOUT_SECS"];
 
 /// The feature that a setting needs and this build does not have.
 fn not_built_in(name: &str) -> Option<&'static str> {
     if !cfg!(feature = "tls") && TLS.contains(&name) {
         Some("not built in: it takes a build with --features tls")
-    } else if !cfg!(feature = "journal") && JOURNAL.contains(&name) {
+    } else if !cfg!(feature = "journal") && (JOURNAL.contains(&name) || DELIVER.contains(&name)) {
         Some("not built in: it takes a build with --features journal")
     } else {
         None
@@ -92,10 +98,8 @@ fn not_built_in(name: &str) -> Option<&'static str> {
 
 /// Settings of capabilities that are planned and not built: naming one must not look as if
 /// it had an effect.
-const LATER: [&str; 19] = [
+const LATER: [&str; 17] = [
     "GATEWAY_PUBLIC_URL",
-    "GATEWAY_DELIVER_URL",
-    "GATEWAY_DELIVER_TIMEOUT_SECS",
     "GATEWAY_STREAMS",
     "GATEWAY_UPSTREAM",
     "GOVUK_UPSTREAM_URI",
@@ -156,6 +160,9 @@ pub(crate) struct Config {
     /// Where the listener speaks TLS.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<super::certificates::PairFiles>,
+    /// Where messages are delivered to, and the longest time of one attempt.
+    #[cfg(feature = "journal")]
+    pub(crate) deliver: Option<(super::sink::Target, Duration)>,
     pub(crate) log: LevelFilter,
     pub(crate) log_content: bool,
     /// One line for each setting that has a value: name, value, origin.
@@ -285,8 +292,10 @@ impl Judge {
         #[cfg(feature = "journal")]
         let journal = self.journal();
         #[cfg(not(feature = "journal"))]
-        self.built_in(&JOURNAL);
+        self.built_in(&[JOURNAL.as_slice(), &DELIVER].concat());
         let tls = self.tls();
+        #[cfg(feature = "journal")]
+        let deliver = self.deliver();
         let metrics = self.value("GATEWAY_METRICS_LISTEN", address);
         let log = self.value("GATEWAY_LOG", level);
         let log_content = self.value("GATEWAY_LOG_CONTENT", switch);
@@ -361,6 +370,8 @@ impl Judge {
             journal,
             #[cfg(feature = "tls")]
             tls: tls.map(|[cert, key]| super::certificates::PairFiles { cert, key }),
+            #[cfg(feature = "journal")]
+            deliver,
             log: log?,
             log_content: log_content?,
             told: Vec::new(),
@@ -469,6 +480,34 @@ impl Judge {
             max_mb,
             max_age_hours,
         })
+    }
+
+    /// Where messages are delivered to. The address can hold a secret: it is never told as
+    /// it was given.
+    #[cfg(feature = "journal")]
+    fn deliver(&mut self) -> Option<(super::sink::Target, Duration)> {
+        let [url, timeout] = DELIVER;
+        let Some((text, origin)) = self.given.get(url) else {
+            if self.given.contains_key(timeout) {
+                let problem = format!("{timeout}: {url} belongs to it, and is not set");
+                self.problems.push(problem);
+            } else {
+                self.told.push(format!("{url} is not set"));
+            }
+            return None;
+        };
+        let target = super::sink::Target::read(text);
+        match &target {
+            Ok(target) => self.told.push(format!("{url}={target} ({origin})")),
+            Err(fault) => self.problems.push(format!("{url}: ({origin}) is {fault}")),
+        }
+        if !self.given.contains_key("GATEWAY_JOURNAL") {
+            self.problems.push(format!(
+                "{url}: GATEWAY_JOURNAL is what messages are delivered from, and is not set"
+            ));
+        }
+        let secs = self.value(timeout, |text| number(text, 1, 300));
+        Some((target.ok()?, Duration::from_secs(u64::from(secs?))))
     }
 
     /// The keys under either of their names.
@@ -910,6 +949,87 @@ mod tests {
             let line = &stop.lines[0];
             assert!(line.contains(wanted), "{line}");
             assert!(line.contains(name), "{line}");
+        }
+    }
+
+    /// The setting of the journal is judged by its own tests.
+    #[cfg(feature = "journal")]
+    #[test]
+    fn a_receiver_is_taken_with_a_journal_and_never_told_whole() {
+        const URL: &str = "GATEWAY_DELIVER_URL";
+        const TIMEOUT: &str = "GATEWAY_DELIVER_TIMEOUT_SECS";
+        let judge = |given: &[(&'static str, &str)]| {
+            let given = given
+                .iter()
+                .map(|(name, text)| (*name, ((*text).to_owned(), "flag")));
+            let mut judge = super::Judge {
+                given: given.collect(),
+                problems: Vec::new(),
+                told: Vec::new(),
+            };
+            let deliver = judge.deliver();
+            let read = deliver.map(|(target, timeout)| (target.path, timeout.as_secs()));
+            (read, judge.problems.join("; "), judge.told.join("; "))
+        };
+        let journal = ("GATEWAY_JOURNAL", "j");
+        let path = |secs| Some(("/in?key=secret".to_owned(), secs));
+        let address = (URL, "http://ris/in?key=secret");
+        let told = "GATEWAY_DELIVER_URL=http://ris/in?*** (flag); GATEWAY_DELIVER_TIMEOUT_SECS=";
+        for (given, read, problems, tells) in [
+            (
+                &[][..],
+                None,
+                "",
+                "GATEWAY_DELIVER_URL is not set".to_owned(),
+            ),
+            (
+                &[journal, address],
+                path(10),
+                "",
+                format!("{told}10 (default)"),
+            ),
+            (
+                &[journal, address, (TIMEOUT, "300")],
+                path(300),
+                "",
+                format!("{told}300 (flag)"),
+            ),
+            (
+                &[address],
+                path(10),
+                "GATEWAY_DELIVER_URL: GATEWAY_JOURNAL is what messages are delivered from, and is not set",
+                format!("{told}10 (default)"),
+            ),
+            (
+                &[journal, (TIMEOUT, "5")],
+                None,
+                "GATEWAY_DELIVER_TIMEOUT_SECS: GATEWAY_DELIVER_URL belongs to it, and is not set",
+                String::new(),
+            ),
+            (
+                &[journal, address, (TIMEOUT, "0")],
+                None,
+                "GATEWAY_DELIVER_TIMEOUT_SECS: \"0\" (flag) is not a whole number from 1 to 300",
+                "GATEWAY_DELIVER_URL=http://ris/in?*** (flag)".to_owned(),
+            ),
+            (
+                &[journal, (URL, "http://u:secret@ris/")],
+                None,
+                "GATEWAY_DELIVER_URL: (flag) is an address with a user name or password, which would stand in logs",
+                "GATEWAY_DELIVER_TIMEOUT_SECS=10 (default)".to_owned(),
+            ),
+            (
+                &[journal, (URL, "")],
+                None,
+                "GATEWAY_DELIVER_URL: (flag) is not an address that begins with http:// or https://",
+                "GATEWAY_DELIVER_TIMEOUT_SECS=10 (default)".to_owned(),
+            ),
+        ] {
+            assert_eq!(
+                judge(given),
+                (read, problems.to_owned(), tells),
+                "{given:?}"
+            );
         }
     }
 

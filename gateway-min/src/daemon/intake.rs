@@ -138,6 +138,12 @@ impl Intake {
         &self.ring
     }
 
+    /// The time that messages are judged by, whether it is one or not.
+    #[cfg(feature = "journal")]
+    pub(crate) fn time(&self) -> UnixTime {
+        (self.clock)()
+    }
+
     /// Whether there is a time to judge messages by.
     pub(crate) fn clock_is_set(&self) -> bool {
         self.now().is_ok()

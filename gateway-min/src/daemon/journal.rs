@@ -295,7 +295,7 @@ impl Opened {
     ///
     /// # Errors
     /// The system's, where it refuses the thread.
-    pub(crate) fn start(self, queue: Option<Arc<Queue>>, clock: Clock) -> io::Result<Journal> {
+    pub(crate) fn start(self, queue: Arc<Queue>, clock: Clock) -> io::Result<Journal> {
         let shared = Arc::new(Shared {
             desk: Mutex::default(),
             work: Condvar::new(),
@@ -462,7 +462,6 @@ impl Outbox for Journal {
             Ok(Some(entry)) => {
                 letter.token.clear();
                 letter.token.extend_from_slice(entry.token);
-                letter.accepted = entry.accepted;
                 Ok(())
             }
             // What is not there in a folder that is ours will not come back.
@@ -476,6 +475,7 @@ impl Outbox for Journal {
             Settled::Delivered => Fate::Delivered,
             Settled::Refused => Fate::Refused,
             Settled::Expired => Fate::Expired,
+            Settled::Lost => Fate::Lost,
         };
         self.shared.lock().inbox.notes.push((parcel.seq, fate));
         self.shared.work.notify_one();

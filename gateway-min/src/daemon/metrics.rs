@@ -15,13 +15,15 @@ use std::sync::atomic::Ordering;
 use std::{prelude::v1::*, time::Duration};
 
 #[cfg(feature = "journal")]
-use super::journal::Journal;
+use super::{deliver::Queue, journal::Journal};
 use super::{
     listen::put,
     log,
     meter::{Counter, Histogram, seconds},
     route::State,
 };
+#[cfg(feature = "journal")]
+use crate::UnixTime;
 
 /// The type of the page.
 pub(crate) const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -33,6 +35,8 @@ const NOTHING: &str = "NaN";
 pub(crate) fn write(state: &State, body: &mut Vec<u8>) {
     let mut page = Page { body, name: "" };
     messages(state, &mut page);
+    #[cfg(feature = "journal")]
+    deliveries(&state.queue, state.intake.time(), &mut page);
     connections(state, &mut page);
     memory(state, &mut page);
     #[cfg(feature = "journal")]
@@ -86,6 +90,51 @@ fn messages(state: &State, page: &mut Page<'_>) {
             Some(secs) => write!(f, "{secs}"),
             None => f.write_str(NOTHING),
         }),
+    );
+}
+
+/// Deliveries; all at rest where nothing is delivered.
+#[cfg(feature = "journal")]
+fn deliveries(queue: &Queue, now: UnixTime, page: &mut Page<'_>) {
+    page.family(
+        "gateway_deliveries_total",
+        Kind::Counter,
+        "Messages that left the queue of deliveries, by how.",
+    );
+    for (outcome, count) in queue.outcomes.ended() {
+        page.labelled("outcome", outcome, count);
+    }
+    page.family(
+        "gateway_delivery_faults_total",
+        Kind::Counter,
+        "Attempts to deliver that failed, by phase.",
+    );
+    for (phase, count) in queue.outcomes.failed() {
+        page.labelled("phase", phase, count);
+    }
+    page.gauge(
+        "gateway_delivery_failing",
+        "1 where the last attempts to deliver failed, else 0.",
+        u8::from(queue.trouble.get().is_some()),
+    );
+    let (waiting, oldest) = queue.waiting();
+    page.gauge(
+        "gateway_deliveries_waiting",
+        "Messages that are not delivered.",
+        waiting,
+    );
+    page.gauge(
+        "gateway_delivery_oldest_age_seconds",
+        "Time since the oldest of them was accepted, by the wall clock; NaN where there is none.",
+        fmt::from_fn(|f| match oldest {
+            Some(accepted) => write!(f, "{}", now.since(accepted)),
+            None => f.write_str(NOTHING),
+        }),
+    );
+    page.gauge(
+        "gateway_last_delivered_age_seconds",
+        "Time since a message was delivered; NaN before the first.",
+        age(queue.last.age()),
     );
 }
 

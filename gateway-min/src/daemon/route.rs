@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[cfg(feature = "journal")]
-use super::journal::Journal;
 use super::{
     cors::Cors,
     health::{Degraded, Health, Trouble},
@@ -20,6 +18,8 @@ use super::{
     metrics,
     tallies::Tallies,
 };
+#[cfg(feature = "journal")]
+use super::{deliver::Queue, journal::Journal};
 use crate::{Reject, limits::MAX_BODY};
 
 /// What an extension may send after asking first; asked again after ten minutes.
@@ -93,6 +93,9 @@ pub(crate) struct State {
     pub(crate) tallies: Arc<Tallies>,
     #[cfg(feature = "journal")]
     pub(crate) journal: Option<Arc<Journal>>,
+    /// What waits to be delivered.
+    #[cfg(feature = "journal")]
+    pub(crate) queue: Arc<Queue>,
     /// The main listener's.
     pub(crate) slots: Arc<Slots>,
     /// When the gateway was started.

@@ -10,6 +10,8 @@
 mod access;
 mod bad_input;
 mod configuration;
+#[cfg(feature = "journal")]
+mod delivery;
 mod documents;
 mod exposition;
 #[cfg(feature = "journal")]
@@ -20,6 +22,9 @@ mod metrics;
 mod outcomes;
 #[path = "../signer/mod.rs"]
 mod signer;
+#[cfg(feature = "journal")]
+#[path = "../sink_server/mod.rs"]
+mod sink_server;
 mod stopping;
 mod support;
 mod transport;

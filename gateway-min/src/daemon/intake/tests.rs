@@ -89,6 +89,8 @@ fn serve(capacity: &str, clock: Clock) -> Server {
         #[cfg(feature = "journal")]
         journal: None,
         tallies,
+        #[cfg(feature = "journal")]
+        queue: Arc::new(crate::daemon::deliver::Queue::default()),
         slots: Arc::clone(&slots),
         born: Instant::now(),
     });

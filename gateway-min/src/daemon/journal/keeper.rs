@@ -13,7 +13,7 @@ use std::{
 use super::{
     FULL, Inbox, Order, Shared, UNAVAILABLE, What,
     record::{Fate, MAX_RECORD},
-    segments::{Done, Fault, Segments, Wish},
+    segments::{Done, Fault, Kept, Segments, Wish},
 };
 use crate::{
     UnixTime,
@@ -33,7 +33,7 @@ const USUAL: usize = 16 * MAX_RECORD;
 pub(super) struct Keeper<D: Disk> {
     segments: Segments<D>,
     shared: Arc<Shared>,
-    queue: Option<Arc<Queue>>,
+    queue: Arc<Queue>,
     clock: Clock,
     inbox: Inbox,
     results: Vec<Result<Done, Fault>>,
@@ -44,7 +44,7 @@ pub(super) struct Keeper<D: Disk> {
 pub(super) fn start<D: Disk>(
     segments: Segments<D>,
     shared: Arc<Shared>,
-    queue: Option<Arc<Queue>>,
+    queue: Arc<Queue>,
     clock: Clock,
 ) -> io::Result<()> {
     let keeper = Keeper {
@@ -67,18 +67,12 @@ pub(super) fn start<D: Disk>(
 
 impl<D: Disk> Keeper<D> {
     fn queue_what_was_found(&self) {
-        let Some(queue) = &self.queue else {
+        if !self.shared.delivers {
             return;
-        };
+        }
         for (seq, kept) in self.segments.entries() {
             if kept.fate == Fate::Waiting {
-                queue.push(Parcel {
-                    place: kept.place,
-                    seq: *seq,
-                    subject: kept.subject,
-                    exp: kept.exp,
-                    found: true,
-                });
+                self.queue.push(parcel(*seq, kept, true));
             }
         }
     }
@@ -179,14 +173,8 @@ impl<D: Disk> Keeper<D> {
                 && let Some(held) = order.held.take()
             {
                 held.commit();
-                if let (Some(queue), Fate::Waiting) = (&self.queue, kept.fate) {
-                    queue.push(Parcel {
-                        place: kept.place,
-                        seq: *seq,
-                        subject: kept.subject,
-                        exp: kept.exp,
-                        found: false,
-                    });
+                if kept.fate == Fate::Waiting {
+                    self.queue.push(parcel(*seq, kept, false));
                 }
             }
         }
@@ -222,12 +210,9 @@ impl<D: Disk> Keeper<D> {
         if !clock::plausible(time.0) || time.0.plus(leeway) < newest {
             return;
         }
-        let queue = self.queue.as_ref();
-        let reclaimed = self.segments.reclaim(time, &mut |seq, place| {
-            if let Some(queue) = queue {
-                queue.moved(seq, place);
-            }
-        });
+        let queue = &self.queue;
+        let moved = &mut |seq, place| queue.moved(seq, place);
+        let reclaimed = self.segments.reclaim(time, moved);
         self.shared.gauges.set(&self.segments);
         if let Err(error) = reclaimed {
             log::warn!("journal: what has expired cannot be removed yet: {error}");
@@ -260,5 +245,21 @@ impl<D: Disk> Keeper<D> {
                 trouble.set(None, time.0, time.1);
             }
         }
+    }
+}
+
+/// An entry as deliveries know it.
+fn parcel(seq: u64, kept: &Kept, found: bool) -> Parcel {
+    Parcel {
+        place: kept.place,
+        seq,
+        // What says nothing of the kind is about itself.
+        subject: match kept.subject {
+            0 => !seq,
+            subject => subject,
+        },
+        accepted: kept.accepted,
+        exp: kept.exp,
+        found,
     }
 }

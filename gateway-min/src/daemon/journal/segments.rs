@@ -100,6 +100,7 @@ pub(super) enum Done {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Kept {
     pub(super) place: Place,
+    pub(super) accepted: UnixTime,
     pub(super) exp: UnixTime,
     pub(super) id: MessageId,
     pub(super) subject: u64,
@@ -720,6 +721,7 @@ impl Kept {
     const fn of(entry: &Entry<'_>, place: Place) -> Self {
         Self {
             place,
+            accepted: entry.accepted,
             exp: entry.exp,
             id: entry.id,
             subject: entry.subject,
