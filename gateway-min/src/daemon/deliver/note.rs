@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn claims_are_handed_on_byte_for_byte() {
         let claims =
-            "{ \"exp\" :1e3,\"jti\":\"\\u0061\\\"b\",\"parameters\":{\"n\":\"caf\\u00e9 é\"}\n}";
+            "{ \"exp\" :1e3,\"jti\":\"\\u0061\\\"b\",\"parameters\":{\"n\":\"Zo\\u00eb ë\"}\n}";
         let kept = token(r#"{"alg":"EdDSA","kid":"k\u0031\n"}"#, claims);
         let mut note = Note::new();
         for (number, redelivered) in [(1, false), (7, true)] {
