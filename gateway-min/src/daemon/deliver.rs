@@ -169,6 +169,8 @@ pub(crate) struct Queue {
     pub(crate) last: Latest,
     /// Told by the readiness path: delivery fails.
     pub(crate) trouble: Arc<Trouble>,
+    /// In which phase it failed last.
+    phase: Mutex<Option<Phase>>,
 }
 
 impl Default for Queue {
@@ -189,6 +191,7 @@ impl Queue {
             outcomes: Outcomes::default(),
             last: Latest::new(),
             trouble: Arc::default(),
+            phase: Mutex::default(),
         }
     }
 
@@ -206,6 +209,13 @@ impl Queue {
     /// message that is not found in a place is looked for in a newer one, once.
     pub(crate) fn moved(&self, seq: u64, place: Place) {
         self.lock().line.moved(seq, place);
+    }
+
+    /// In which phase delivery fails at present.
+    pub(crate) fn failing(&self) -> Option<&'static str> {
+        self.trouble.get()?;
+        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        phase.map(Phase::as_str)
     }
 
     /// How many messages are not delivered, and when the oldest of them was accepted.
@@ -476,6 +486,8 @@ impl Courier {
 
     fn failed(&mut self, fault: &Fault) {
         self.queue.outcomes.count(fault.phase);
+        let phase = self.queue.phase.lock();
+        *phase.unwrap_or_else(PoisonError::into_inner) = Some(fault.phase);
         let blame = match fault.status {
             _ if fault.stale => Blame::Connection,
             Some(_) if fault.retry_after.is_none() => Blame::Message,

@@ -37,7 +37,7 @@ use super::{
     exit::{Code, Stop},
     files::folder::{Disk, Folder},
     health::{PATIENCE, PERIOD, STALE, Trouble},
-    memory::{Held, Keep, Memory},
+    memory::{Deliveries, Held, Keep, Memory},
     meter::{Counter, Histogram, Latest},
 };
 use crate::{
@@ -205,6 +205,7 @@ impl Shared {
 pub(crate) struct Journal {
     shared: Arc<Shared>,
     disk: Arc<Folder>,
+    queue: Arc<Queue>,
 }
 
 /// A journal that was read, before anybody writes to it.
@@ -316,10 +317,12 @@ impl Opened {
         if self.damaged {
             shared.damage.set(Some(DAMAGED), clock(), Instant::now());
         }
-        keeper::start(self.segments, Arc::clone(&shared), queue, clock)?;
+        let of_keeper = Arc::clone(&queue);
+        keeper::start(self.segments, Arc::clone(&shared), of_keeper, clock)?;
         Ok(Journal {
             shared,
             disk: self.disk,
+            queue,
         })
     }
 }
@@ -451,6 +454,13 @@ impl Keep for Journal {
         let entry = Unwritten::of(message, now, Fate::NotForDelivery);
         let token = message.token().as_bytes();
         Ok(self.wait(What::Extend, entry, token, None, until)?)
+    }
+
+    fn deliveries(&self) -> Option<Deliveries> {
+        self.shared.delivers.then(|| Deliveries {
+            waiting: self.queue.waiting().0,
+            failing: self.queue.failing(),
+        })
     }
 }
 

@@ -42,6 +42,18 @@ pub(crate) trait Keep: Send + Sync {
     /// # Errors
     /// As [`Self::keep`].
     fn extend(&self, message: &Verified<'_>, now: UnixTime, until: Instant) -> Result<(), Reject>;
+
+    /// How deliveries go; `None` where nothing is delivered from here.
+    fn deliveries(&self) -> Option<Deliveries>;
+}
+
+/// How deliveries go, for whoever tests the whole way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Deliveries {
+    /// How many messages wait.
+    pub(crate) waiting: usize,
+    /// The phase that fails at present.
+    pub(crate) failing: Option<&'static str>,
 }
 
 /// See the module's documentation.
