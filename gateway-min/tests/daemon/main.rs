@@ -15,6 +15,8 @@ mod exposition;
 mod keys;
 mod logging;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod notify;
 mod outcomes;
 #[path = "../signer/mod.rs"]
 mod signer;
