@@ -22,5 +22,7 @@ mod outcomes;
 mod signer;
 mod stopping;
 mod support;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod transport;
 mod verdicts;
