@@ -17,6 +17,7 @@ mod logging;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod notify;
+mod operations;
 mod outcomes;
 #[path = "../signer/mod.rs"]
 mod signer;
