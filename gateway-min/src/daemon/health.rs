@@ -1,6 +1,6 @@
-//! Health is proved by traffic. Every ten seconds a probe makes a real request through the
-//! real listener; the health paths only report what it found and how long ago, so that
-//! asking costs nothing and can prove nothing by itself.
+//! Health is proved by traffic. Every ten seconds, or sooner for a watchdog's sake, a probe
+//! makes a real request through the real listener; the health paths only report what it
+//! found and how long ago, so that asking costs nothing and can prove nothing by itself.
 //!
 //! *Live*: a probe got through lately. *Ready*: live, and messages can be judged: keys are
 //! loaded and the clock is plausible. *Degraded*: ready all the same, and somebody must see
