@@ -45,7 +45,7 @@ struct Setting {
 
 /// Every setting of this version, in the order of the documentation.
 #[rustfmt::skip]
-const SETTINGS: [Setting; 20] = [
+const SETTINGS: [Setting; 23] = [
     Setting { name: "GATEWAY_LISTEN", value: "ADDRESS:PORT", default: "127.0.0.1:9090", meaning: "address of the listener; port 0 takes a free one" },
     Setting { name: "GATEWAY_ALLOW_PLAIN_HTTP", value: "0|1", default: "0", meaning: "lets a listener that is not loopback run without TLS" },
     Setting { name: "GATEWAY_ID", value: "TEXT", default: "", meaning: "this gateway's id, the audience of its messages; required" },
@@ -57,6 +57,9 @@ const SETTINGS: [Setting; 20] = [
     Setting { name: "GATEWAY_HOSTS", value: "NAME,...", default: "", meaning: "names that requests may call the gateway by, without port (default: the listener's address, localhost, screening-gateway)" },
     Setting { name: "GATEWAY_ORIGINS", value: "ORIGIN,...", default: "", meaning: "extensions that are answered, as chrome-extension://<id> (default: none)" },
     Setting { name: "GATEWAY_REPLAY_CAPACITY", value: "1-262144", default: "4096", meaning: "messages remembered while they live" },
+    Setting { name: "GATEWAY_JOURNAL", value: "FOLDER", default: "", meaning: "folder of the journal; made where only it is missing; without it accepted messages are kept in the log alone" },
+    Setting { name: "GATEWAY_JOURNAL_MAX_MB", value: "1-4096", default: "64", meaning: "largest journal, in MiB" },
+    Setting { name: "GATEWAY_JOURNAL_MAX_AGE_HOURS", value: "1-168", default: "24", meaning: "how long a message may stay in the journal after it was delivered and has expired, in hours" },
     Setting { name: "GATEWAY_DELIVER_URL", value: "URL", default: "", meaning: "http:// or https:// address of the site's system that messages are posted to; takes GATEWAY_JOURNAL" },
     Setting { name: "GATEWAY_DELIVER_TIMEOUT_SECS", value: "1-300", default: "10", meaning: "longest time of one attempt to deliver" },
     Setting { name: "GATEWAY_SLOTS", value: "2-1024", default: "64", meaning: "connections at once" },
@@ -73,21 +76,30 @@ const PER_ADDRESS: u32 = 32;
 
 /// Settings of the feature `tls`.
 const TLS: [&str; 2] = ["GATEWAY_TLS_CERT", "GATEWAY_TLS_KEY"];
-/// What is said of them in a build without it.
-const NOT_BUILT_IN: &str = "not built in: it takes a build with --features tls";
-
-/// Settings of delivery, which is part of the feature `journal`.
-const DELIVER: [&str; 2] = ["GATEWAY_DELIVER_URL", "GATEWAY_DELIVER_TIMEOUT_SECS"];
-/// What is said of them in a build without it.
-const NO_JOURNAL: &str = "not built in: it takes a build with --features journal";
-
-/// Settings of capabilities that are planned and not built: naming one must not look as if
-/// it had an effect.
-const LATER: [&str; 20] = [
-    "GATEWAY_PUBLIC_URL",
+/// Settings of the feature `journal`: the first turns it on.
+const JOURNAL: [&str; 3] = [
     "GATEWAY_JOURNAL",
     "GATEWAY_JOURNAL_MAX_MB",
     "GATEWAY_JOURNAL_MAX_AGE_HOURS",
+];
+/// Settings of delivery, which is from the journal: the first turns it on.
+const DELIVER: [&str; 2] = ["GATEWAY_DELIVER_URL", "GATEWAY_DELIVER_TIMEOUT_SECS"];
+
+/// The feature that a setting needs and this build does not have.
+fn not_built_in(name: &str) -> Option<&'static str> {
+    if !cfg!(feature = "tls") && TLS.contains(&name) {
+        Some("not built in: it takes a build with --features tls")
+    } else if !cfg!(feature = "journal") && (JOURNAL.contains(&name) || DELIVER.contains(&name)) {
+        Some("not built in: it takes a build with --features journal")
+    } else {
+        None
+    }
+}
+
+/// Settings of capabilities that are planned and not built: naming one must not look as if
+/// it had an effect.
+const LATER: [&str; 17] = [
+    "GATEWAY_PUBLIC_URL",
     "GATEWAY_STREAMS",
     "GATEWAY_UPSTREAM",
     "GOVUK_UPSTREAM_URI",
@@ -115,6 +127,15 @@ pub(crate) enum KeySource {
     Path(PathBuf),
 }
 
+/// Where accepted messages are kept, and how many for how long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg(feature = "journal")]
+pub(crate) struct JournalPlace {
+    pub(crate) folder: PathBuf,
+    pub(crate) max_mb: u32,
+    pub(crate) max_age_hours: u32,
+}
+
 /// Judged settings: every value is one that the daemon can work with.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -134,12 +155,13 @@ pub(crate) struct Config {
     pub(crate) replay_capacity: usize,
     pub(crate) slots: usize,
     pub(crate) per_address: usize,
+    #[cfg(feature = "journal")]
+    pub(crate) journal: Option<JournalPlace>,
     /// Where the listener speaks TLS.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<super::certificates::PairFiles>,
     /// Where messages are delivered to, and the longest time of one attempt.
     #[cfg(feature = "journal")]
-    #[expect(dead_code, reason = "the journal starts delivery; it comes next")]
     pub(crate) deliver: Option<(super::sink::Target, Duration)>,
     pub(crate) log: LevelFilter,
     pub(crate) log_content: bool,
@@ -168,6 +190,31 @@ impl Config {
                 lines: judge.problems,
             }),
         }
+    }
+}
+
+/// The folder of the journal, which is all that its command needs.
+///
+/// # Errors
+/// [`Code::Config`] where it is not set, or anything that was given is wrong.
+#[cfg(feature = "journal")]
+pub(crate) fn journal_folder(
+    line: CommandLine,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<PathBuf, Stop> {
+    let mut judge = Judge::new(line.flags, environment);
+    let journal = judge.journal();
+    if journal.is_none() && judge.problems.is_empty() {
+        judge
+            .problems
+            .push("GATEWAY_JOURNAL: required by this command, and not set".to_owned());
+    }
+    match journal {
+        Some(journal) if judge.problems.is_empty() => Ok(journal.folder),
+        _ => Err(Stop {
+            code: Code::Config,
+            lines: judge.problems,
+        }),
     }
 }
 
@@ -242,13 +289,13 @@ impl Judge {
             self.value("GATEWAY_REPLAY_CAPACITY", |text| number(text, 1, 262_144));
         let slots = self.value("GATEWAY_SLOTS", |text| number(text, 2, 1024));
         let per_address = self.per_address(slots);
+        #[cfg(feature = "journal")]
+        let journal = self.journal();
+        #[cfg(not(feature = "journal"))]
+        self.built_in(&[JOURNAL.as_slice(), &DELIVER].concat());
         let tls = self.tls();
         #[cfg(feature = "journal")]
         let deliver = self.deliver();
-        #[cfg(not(feature = "journal"))]
-        for name in DELIVER.iter().filter(|name| self.given.contains_key(*name)) {
-            self.problems.push(format!("{name}: {NO_JOURNAL}"));
-        }
         let metrics = self.value("GATEWAY_METRICS_LISTEN", address);
         let log = self.value("GATEWAY_LOG", level);
         let log_content = self.value("GATEWAY_LOG_CONTENT", switch);
@@ -319,6 +366,8 @@ impl Judge {
             replay_capacity: usize::try_from(replay_capacity?).ok()?,
             slots: usize::try_from(slots?).ok()?,
             per_address: usize::try_from(per_address?).ok()?,
+            #[cfg(feature = "journal")]
+            journal,
             #[cfg(feature = "tls")]
             tls: tls.map(|[cert, key]| super::certificates::PairFiles { cert, key }),
             #[cfg(feature = "journal")]
@@ -379,10 +428,7 @@ impl Judge {
 
     /// The files of certificate and key, where both are given.
     fn tls(&mut self) -> Option<[PathBuf; 2]> {
-        if !cfg!(feature = "tls") {
-            for name in TLS.iter().filter(|name| self.given.contains_key(*name)) {
-                self.problems.push(format!("{name}: {NOT_BUILT_IN}"));
-            }
+        if !self.built_in(&TLS) {
             return None;
         }
         let path = |text: &str| Ok(PathBuf::from(text));
@@ -399,6 +445,43 @@ impl Judge {
         None
     }
 
+    /// Whether the feature of these settings is built in; where it is not, every one of them
+    /// that is given is a problem.
+    fn built_in(&mut self, names: &[&str]) -> bool {
+        let mut built_in = true;
+        for name in names {
+            if let Some(fault) = not_built_in(name) {
+                built_in = false;
+                if self.given.contains_key(name) {
+                    self.problems.push(format!("{name}: {fault}"));
+                }
+            }
+        }
+        built_in
+    }
+
+    /// Where the journal is, and its bounds.
+    #[cfg(feature = "journal")]
+    fn journal(&mut self) -> Option<JournalPlace> {
+        let [folder, max_mb, max_age_hours] = JOURNAL;
+        if !self.given.contains_key(folder) {
+            for name in [max_mb, max_age_hours] {
+                if self.given.contains_key(name) {
+                    self.problems
+                        .push(format!("{name}: {folder} belongs to it, and is not set"));
+                }
+            }
+        }
+        let folder = self.value(folder, |text| Ok(PathBuf::from(text)))?;
+        let max_mb = self.value(max_mb, |text| number(text, 1, 4096))?;
+        let max_age_hours = self.value(max_age_hours, |text| number(text, 1, 168))?;
+        Some(JournalPlace {
+            folder,
+            max_mb,
+            max_age_hours,
+        })
+    }
+
     /// Where messages are delivered to. The address can hold a secret: it is never told as
     /// it was given.
     #[cfg(feature = "journal")]
@@ -406,7 +489,7 @@ impl Judge {
         let [url, timeout] = DELIVER;
         let Some((text, origin)) = self.given.get(url) else {
             if self.given.contains_key(timeout) {
-                let problem = format!("{timeout}: {url} is what it belongs to, and is not set");
+                let problem = format!("{timeout}: {url} belongs to it, and is not set");
                 self.problems.push(problem);
             } else {
                 self.told.push(format!("{url} is not set"));
@@ -584,6 +667,7 @@ pub(crate) fn help() -> String {
          gateway-min [SETTINGS]                      serve\n\
          gateway-min [SETTINGS] --check              judge the settings and end\n\
          gateway-min [SETTINGS] verify [--now SECS]  judge tokens, one a line of standard input\n\
+         gateway-min [SETTINGS] journal [--content]  check the journal and print it, one message a line\n\
          gateway-min --help | --version\n\n\
          Each setting is a variable of the environment and a flag; flags win.\n",
     );
@@ -595,11 +679,8 @@ pub(crate) fn help() -> String {
             setting.value,
             setting.meaning,
         ));
-        if !cfg!(feature = "tls") && TLS.contains(&setting.name) {
-            help.push_str(&format!("; {NOT_BUILT_IN}"));
-        }
-        if !cfg!(feature = "journal") && DELIVER.contains(&setting.name) {
-            help.push_str(&format!("; {NO_JOURNAL}"));
+        if let Some(fault) = not_built_in(setting.name) {
+            help.push_str(&format!("; {fault}"));
         }
         if !setting.default.is_empty() {
             help.push_str(&format!(" (default: {})", setting.default));
@@ -922,7 +1003,7 @@ mod tests {
             (
                 &[journal, (TIMEOUT, "5")],
                 None,
-                "GATEWAY_DELIVER_TIMEOUT_SECS: GATEWAY_DELIVER_URL is what it belongs to, and is not set",
+                "GATEWAY_DELIVER_TIMEOUT_SECS: GATEWAY_DELIVER_URL belongs to it, and is not set",
                 String::new(),
             ),
             (
@@ -964,7 +1045,14 @@ mod tests {
                 "GATEWAY_COLOUR_OF_DOOR",
                 "GATEWAY_COLOUR_OF_DOOR: not a setting of this version; --help",
             ),
-            ("GATEWAY_JOURNAL", "GATEWAY_JOURNAL: not in this version"),
+            ("GATEWAY_STREAMS", "GATEWAY_STREAMS: not in this version"),
+            #[cfg(feature = "journal")]
+            (
+                "GATEWAY_JOURNAL_MAX_MB",
+                "GATEWAY_JOURNAL_MAX_MB: GATEWAY_JOURNAL belongs to it, and is not set",
+            ),
+            #[cfg(not(feature = "journal"))]
+            ("GATEWAY_JOURNAL", "GATEWAY_JOURNAL: not built in"),
             (
                 "GOVUK_UPSTREAM_URI",
                 "GOVUK_UPSTREAM_URI: not in this version",

@@ -20,7 +20,7 @@ use std::{
 };
 
 use super::{
-    clock::{self, Clock},
+    clock::{self, Clock, Steadiness},
     health::Trouble,
     log::{quoted, raw},
     meter::{Counter, Latest},
@@ -79,6 +79,8 @@ pub(crate) enum Settled {
     Refused,
     /// It was never delivered, and is now too old.
     Expired,
+    /// It cannot be read back.
+    Lost,
 }
 
 /// What keeps messages until they are settled.
@@ -169,11 +171,13 @@ pub(crate) struct Queue {
     pub(crate) trouble: Arc<Trouble>,
 }
 
-impl Queue {
-    pub(crate) fn new() -> Self {
+impl Default for Queue {
+    fn default() -> Self {
         Self::with(Pace::new(FIRST_WAIT, LONGEST_WAIT))
     }
+}
 
+impl Queue {
     fn with(pace: Pace) -> Self {
         Self {
             state: Mutex::new(State {
@@ -261,6 +265,7 @@ pub(crate) fn start(
         failing: false,
         hitches: 0,
         swept: None,
+        steadiness: Steadiness::default(),
         warm: None,
     };
     queue.lock().ended = false;
@@ -290,6 +295,7 @@ struct Courier {
     /// Times in a row that the gateway itself could not go on.
     hitches: u32,
     swept: Option<Instant>,
+    steadiness: Steadiness,
     /// Until when the sink may keep its connection.
     warm: Option<Instant>,
 }
@@ -351,10 +357,13 @@ impl Courier {
         true
     }
 
-    /// Gives up what is too old, where there is a time to judge that by.
-    fn give_up(&self, now: Instant) {
+    /// Gives up what is too old, where there is a time to judge that by: a clock that jumped
+    /// is believed when it has gone on for as long as a message is kept.
+    fn give_up(&mut self, now: Instant) {
         let time = (self.clock)();
-        if !clock::plausible(time) {
+        let jumped = self.steadiness.look(time, now);
+        let keep = Duration::from_secs(u64::from(self.keep_secs));
+        if !clock::plausible(time) || jumped.is_some_and(|ago| ago < keep) {
             return;
         }
         let is_past = |parcel: &Parcel| parcel.exp.plus(self.keep_secs) <= time;
@@ -390,8 +399,7 @@ impl Courier {
                     attempt.parcel.seq
                 );
                 self.queue.outcomes.lost.add();
-                self.queue.lock().line.over(Instant::now());
-                return;
+                return self.settle(Settled::Lost);
             }
         };
         self.hitches = 0;
@@ -403,7 +411,7 @@ impl Courier {
                 parcel.seq
             );
             self.queue.outcomes.lost.add();
-            return self.settle(Settled::Refused);
+            return self.settle(Settled::Lost);
         }
         let answered = self.sink.deliver(&self.note.delivery(attempt.redelivered));
         self.warm = Some(Instant::now() + KEEP);

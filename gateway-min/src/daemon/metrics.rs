@@ -10,10 +10,12 @@
 //! ended, exactly. Called by `route` alone.
 
 use core::fmt;
+#[cfg(feature = "journal")]
+use std::sync::atomic::Ordering;
 use std::{prelude::v1::*, time::Duration};
 
 #[cfg(feature = "journal")]
-use super::deliver::Queue;
+use super::{deliver::Queue, journal::Journal};
 use super::{
     listen::put,
     log,
@@ -37,6 +39,10 @@ pub(crate) fn write(state: &State, body: &mut Vec<u8>) {
     deliveries(&state.queue, state.intake.time(), &mut page);
     connections(state, &mut page);
     memory(state, &mut page);
+    #[cfg(feature = "journal")]
+    if let Some(kept) = &state.journal {
+        journal(kept, &mut page);
+    }
     process(state, &mut page);
 }
 
@@ -168,7 +174,7 @@ fn connections(state: &State, page: &mut Page<'_>) {
 
 /// What is remembered: messages, keys, and how keys and probes came on.
 fn memory(state: &State, page: &mut Page<'_>) {
-    let (held, capacity) = state.intake.memory();
+    let (held, capacity) = state.intake.remembered();
     page.gauge(
         "gateway_replay_entries",
         "Messages that are remembered, expired ones whose room was not needed yet among them.",
@@ -199,6 +205,51 @@ fn memory(state: &State, page: &mut Page<'_>) {
         "Requests that the gateway made to itself, by result.",
         &health.good,
         &health.bad,
+    );
+}
+
+/// What is kept on the disk.
+#[cfg(feature = "journal")]
+fn journal(journal: &Journal, page: &mut Page<'_>) {
+    let gauges = journal.gauges();
+    page.gauge(
+        "gateway_journal_writable",
+        "1 where messages can be kept, else 0.",
+        u8::from(journal.writable()),
+    );
+    for (name, help, value) in [
+        (
+            "gateway_journal_bytes",
+            "Size of the journal.",
+            gauges.bytes.load(Ordering::Relaxed),
+        ),
+        (
+            "gateway_journal_max_bytes",
+            "Largest size of the journal.",
+            journal.max_bytes(),
+        ),
+        (
+            "gateway_journal_segments",
+            "Files of the journal.",
+            gauges.segments.load(Ordering::Relaxed),
+        ),
+        (
+            "gateway_journal_messages",
+            "Messages in the journal, delivered and expired ones that are not removed yet among them.",
+            gauges.messages.load(Ordering::Relaxed),
+        ),
+    ] {
+        page.gauge(name, help, value);
+    }
+    page.histogram(
+        "gateway_journal_commit_seconds",
+        "From handing something to the disk to its being there; one commit can be of many messages.",
+        &gauges.commits,
+    );
+    page.counter(
+        "gateway_journal_failures_total",
+        "Commits that the disk refused.",
+        gauges.failures.get(),
     );
 }
 

@@ -297,12 +297,13 @@ fn what_cannot_be_read_is_told_from_what_cannot_be_read_now() {
     }
     site.push([parcel(1, 1), parcel(2, 1), parcel(99, 1), parcel(100, 1)]);
     site.run();
-    let settled = site.shelf.wait_for(3);
+    let settled = site.shelf.wait_for(4);
     assert_eq!(
         settled,
         [
             (1, Settled::Delivered),
-            (99, Settled::Refused),
+            (2, Settled::Lost),
+            (99, Settled::Lost),
             (100, Settled::Delivered)
         ]
     );
