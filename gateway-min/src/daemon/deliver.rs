@@ -88,8 +88,8 @@ pub(crate) trait Outbox: Send + Sync {
     /// Reads a kept message into `letter`, whose memory is used again.
     ///
     /// # Errors
-    /// Why it cannot be had: for good, or now. What is lost is given up, and not settled:
-    /// whoever says so knows it already.
+    /// Why it cannot be had: for good, or now. What is lost is given up, and settled
+    /// as that.
     fn read(&self, parcel: &Parcel, letter: &mut Letter) -> Result<(), Unreadable>;
 
     /// Notes how it ended, durable soon and not before this returns: a crash in between
