@@ -35,7 +35,10 @@ use super::{
     clock::Clock,
     deliver::{Letter, Outbox, Parcel, Queue, Settled, Unreadable},
     exit::{Code, Stop},
-    files::folder::{Disk, Folder},
+    files::{
+        self,
+        folder::{Disk, Folder},
+    },
     health::{PATIENCE, PERIOD, STALE, Trouble},
     memory::{Deliveries, Held, Keep, Memory},
     meter::{Counter, Histogram, Latest},
@@ -253,7 +256,7 @@ pub(crate) fn open(path: &Path, bounds: Bounds, memory: &Memory) -> Result<Opene
 }
 
 /// Judges the folder as [`open`] does, without taking it or changing anything: a gateway may
-/// have it. One that is not there can be made at the start.
+/// have it. One that is not there is made at the start, where only it is missing.
 ///
 /// # Errors
 /// As [`open`].
@@ -263,7 +266,11 @@ pub(crate) fn check(path: &Path) -> Result<(), Stop> {
         .map_err(Unopened::Io)
         .and_then(|folder| segments::versions(&folder));
     match judged {
-        Err(Unopened::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(Unopened::Io(error))
+            if error.kind() == io::ErrorKind::NotFound && files::parent(path).is_dir() =>
+        {
+            Ok(())
+        }
         judged => judged.map_err(|fault| stop(path, fault)),
     }
 }
