@@ -64,6 +64,10 @@ pub(crate) const FULL: &str = "journal_full";
 pub(crate) const UNAVAILABLE: &str = "journal_unavailable";
 pub(crate) const DAMAGED: &str = "journal_damaged";
 
+/// Most bytes of tokens that wait while the disk takes its time. Behind a disk that hangs,
+/// whoever comes is refused at once.
+const MAX_INBOX: usize = 1024 * 1024;
+
 impl From<Fault> for Reject {
     fn from(fault: Fault) -> Self {
         match fault {
@@ -363,7 +367,7 @@ impl Journal {
         until: Instant,
     ) -> Result<(), Fault> {
         let mut desk = self.shared.lock();
-        if desk.stopped {
+        if desk.stopped || desk.inbox.tokens.len() >= MAX_INBOX {
             return Err(Fault::Unavailable);
         }
         let number = desk.next;
@@ -386,7 +390,16 @@ impl Journal {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                desk.left.push(number);
+                // Not taken yet: it never will be. Else its fate is somebody else's to settle.
+                let orders = &mut desk.inbox.orders;
+                let waiting = orders.iter().position(|order| order.number == number);
+                match waiting.map(|at| orders.swap_remove(at)) {
+                    Some(order) => {
+                        drop(desk);
+                        drop(order);
+                    }
+                    None => desk.left.push(number),
+                }
                 return Err(Fault::Unavailable);
             }
             (desk, _) = self
