@@ -8,7 +8,10 @@
 use core::fmt;
 use std::{
     prelude::v1::*,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -85,6 +88,9 @@ pub(crate) struct Intake {
     replay: Mutex<Replay<Vec<Slot>>>,
     /// A reservation was committed or released.
     settled: Condvar,
+    /// How many wait for that; changed under the memory's lock. Waking nobody is a system
+    /// call that every message would pay for.
+    waiting: AtomicUsize,
 }
 
 impl Intake {
@@ -108,6 +114,7 @@ impl Intake {
                 slots_for(config.replay_capacity)
             ])),
             settled: Condvar::new(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -240,12 +247,22 @@ impl Intake {
                     if left.is_zero() {
                         return Err(Reject::InProgress);
                     }
+                    self.waiting.fetch_add(1, Ordering::Relaxed);
                     (replay, _) = self
                         .settled
                         .wait_timeout(replay, left)
                         .unwrap_or_else(PoisonError::into_inner);
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
                 }
             }
+        }
+    }
+
+    /// Has those look again who wait for what became of a copy, behind its commit or
+    /// release.
+    fn wake_copies(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.settled.notify_all();
         }
     }
 
@@ -348,7 +365,7 @@ impl Held<'_> {
     fn commit(mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.intake.replay().commit(ticket);
-            self.intake.settled.notify_all();
+            self.intake.wake_copies();
         }
     }
 }
@@ -357,7 +374,7 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.intake.replay().release(ticket);
-            self.intake.settled.notify_all();
+            self.intake.wake_copies();
         }
     }
 }
