@@ -328,7 +328,7 @@ mod tests {
             mpsc,
         },
         thread,
-        time::Duration,
+        time::{Duration, Instant},
     };
 
     use log::{Level, LevelFilter, Log, Record};
@@ -342,6 +342,27 @@ mod tests {
                 .args(format_args!("{text}"))
                 .build(),
         );
+    }
+
+    #[test]
+    fn every_line_is_printed_whether_the_writer_sleeps_or_lets_lines_gather() {
+        let queue = Arc::new(Queue::new(LevelFilter::Info));
+        let (print, printed) = mpsc::channel();
+        thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.write_all(|line| print.send(line.text.clone()).unwrap())
+        });
+        for round in 0..100 {
+            let until = Instant::now() + Duration::from_secs(30);
+            while round % 2 == 0 && !queue.lock().idle {
+                assert!(Instant::now() < until);
+                thread::yield_now();
+            }
+            let text = format!("line {round}");
+            say(&queue, &text);
+            let line = printed.recv_timeout(Duration::from_secs(30));
+            assert_eq!(line, Ok(text));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
     clippy::panic,
     reason = "a helper that fails fails its test"
 )]
+#![expect(clippy::print_stdout, reason = "the long run is recorded")]
 
 mod client;
 #[path = "../daemon/exposition.rs"]

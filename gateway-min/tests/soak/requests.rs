@@ -112,14 +112,6 @@ const fn turned_away(
     }
 }
 
-/// One behind which nothing can be read.
-const fn last(bad: Bad) -> Bad {
-    Bad {
-        closes: true,
-        ..bad
-    }
-}
-
 pub(crate) const BAD: [Bad; 25] = [
     judged("forged", 401, "bad_signature", |dice| {
         let token = message(&[]);
@@ -210,19 +202,23 @@ pub(crate) const BAD: [Bad; 25] = [
     turned_away("a page's origin", 403, "origin_not_allowed", |_| {
         request("GET /", &[("Origin", "https://evil.example")], b"")
     }),
-    last(turned_away("no request", 400, "head_malformed", |_| {
-        b"\x16\x03\x01\r\n\r\n".to_vec()
-    })),
-    last(turned_away("no length", 411, "length_required", |_| {
-        request("POST /do", &[JSON, ("Transfer-Encoding", "chunked")], b"")
-    })),
-    last(turned_away(
-        "too long a head",
-        431,
-        "head_too_large",
-        |dice| {
+    Bad {
+        closes: true,
+        ..turned_away("no request", 400, "head_malformed", |_| {
+            b"\x16\x03\x01\r\n\r\n".to_vec()
+        })
+    },
+    Bad {
+        closes: true,
+        ..turned_away("no length", 411, "length_required", |_| {
+            request("POST /do", &[JSON, ("Transfer-Encoding", "chunked")], b"")
+        })
+    },
+    Bad {
+        closes: true,
+        ..turned_away("long head", 431, "head_too_large", |dice| {
             let filler = "x".repeat(8192 + dice.below(8192));
             request("GET /", &[("X", &filler)], b"")
-        },
-    )),
+        })
+    },
 ];
