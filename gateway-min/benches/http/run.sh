@@ -51,6 +51,8 @@ chmod 700 "$work"
 ticks=$(getconf CLK_TCK)
 
 start_gateway() {
+    # There before it is looked into.
+    : >"$work/log"
     taskset -c 0 env -i GATEWAY_LISTEN=127.0.0.1:0 GATEWAY_ID=screening-gateway \
         GATEWAY_ISSUER=http://localhost:8080 JWT_PUBLIC_KEY="$work/eddsa.jwk" GATEWAY_PER_ADDRESS=64 \
         GATEWAY_REPLAY_CAPACITY=$capacity "$@" "$gateway" >/dev/null 2>"$work/log" &
