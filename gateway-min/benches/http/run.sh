@@ -33,7 +33,7 @@ gateway=${target:-../../target}/release/gateway-min
 tool=${target:-target}/release/http
 
 work=$(mktemp -d)
-server=
+server='' journal=''
 end_server() {
     if [ -n "$server" ]; then
         kill "$server" 2>/dev/null || true
@@ -44,7 +44,7 @@ end_server() {
 # shellcheck disable=SC2317 # called by the trap
 tidy() {
     end_server
-    rm -rf "$work"
+    rm -rf "$work" ${journal:+"$journal"}
 }
 trap tidy EXIT
 chmod 700 "$work"
