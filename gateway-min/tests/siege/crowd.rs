@@ -168,9 +168,7 @@ fn attack(
 
 fn socket(from: Ipv4Addr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket
-        .bind(&SocketAddr::from((from, 0)).into())
-        .unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
     socket
 }
 

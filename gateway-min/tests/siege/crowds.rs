@@ -104,7 +104,9 @@ fn slowhttptest_in_its_four_modes() {
         let before = Vitals::at_rest(&gateway);
         let url = format!("http://{}/do", gateway.address);
         let mut tool = Command::new("slowhttptest")
-            .args(["-c", "1000", mode, "-i", "1", "-r", "200", "-l", "60", "-p", "1"])
+            .args([
+                "-c", "1000", mode, "-i", "1", "-r", "200", "-l", "60", "-p", "1",
+            ])
             .args(["-u", &url])
             .stdout(Stdio::null())
             .spawn()

@@ -50,7 +50,9 @@ impl Vitals {
         loop {
             let now = Self::of(gateway);
             assert_eq!(now.threads, self.threads, "{name}: threads");
-            if now.files == self.files && now.kib <= self.kib + LEFT_KIB * self.threads.saturating_sub(OTHERS) {
+            if now.files == self.files
+                && now.kib <= self.kib + LEFT_KIB * self.threads.saturating_sub(OTHERS)
+            {
                 let more = now.kib.saturating_sub(self.kib);
                 println!("{name}: {} KiB at rest, {more} KiB more after", self.kib);
                 return;

@@ -412,9 +412,10 @@ impl Slots {
     pub(super) fn wait_for_room(&self, limit: Duration) {
         let table = self.lock();
         // The table is as good as before, whether there is room now or not.
-        drop(self.left.wait_timeout_while(table, limit, |table| {
-            table.crowded() && !self.stopping()
-        }));
+        drop(
+            self.left
+                .wait_timeout_while(table, limit, |table| table.crowded() && !self.stopping()),
+        );
     }
 
     /// Gives up one connection for nobody in particular, and waits until it is gone, at most
