@@ -2,7 +2,6 @@
 //! daemon runs in this process, behind an allocator that counts. The client allocates
 //! nothing while it is counted.
 
-#![cfg(feature = "daemon")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

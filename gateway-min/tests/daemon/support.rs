@@ -279,11 +279,6 @@ impl Gateway {
         self.child.id()
     }
 
-    /// Whether the process has not ended.
-    pub(crate) fn is_alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
     /// Waits for the process to end by itself: how it did.
     pub(crate) fn status(mut self) -> ExitStatus {
         self.child.wait().unwrap()

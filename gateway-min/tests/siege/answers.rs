@@ -46,7 +46,7 @@ pub(crate) fn cut(mut bytes: &[u8], mut without_body: usize, name: &str) -> Vec<
         assert!(bytes.len() >= len, "{name}: cut short: {shown}");
         let body: serde_json::Value =
             serde_json::from_slice(&bytes[..len]).unwrap_or(serde_json::Value::Null);
-        let word = body["code"].as_str().or(body["jti"].as_str());
+        let word = body["code"].as_str().or_else(|| body["jti"].as_str());
         answers.push(Answer {
             status,
             word: word.unwrap_or_default().to_owned(),
