@@ -1,4 +1,4 @@
-//! Opening files as if someone were trying: the only file that opens any.
+//! Opening files as if someone were trying: this file and `folder` alone open any.
 //!
 //! A file is believed only where nobody but root and the service's own user can change it:
 //! it is a regular file, it and its folder belong to one of the two, neither is writable by
@@ -19,6 +19,9 @@ use std::{
 };
 
 use super::exit::{Code, Stop};
+
+#[cfg(feature = "journal")]
+pub(crate) mod folder;
 
 /// Group's and others' write permission.
 const WRITABLE_BY_OTHERS: u32 = 0o022;

@@ -2,8 +2,9 @@
 //! real listener; the health paths only report what it found and how long ago, so that
 //! asking costs nothing and can prove nothing by itself.
 //!
-//! *Live*: a probe got through lately. *Ready*: live, and messages can be judged: keys are
-//! loaded and the clock is plausible. *Degraded*: ready all the same, and somebody must see
+//! *Live*: a probe got through lately. *Ready*: live, and messages can be judged and kept:
+//! keys are loaded, the clock is plausible, and where there is a journal, something was
+//! written to it lately. *Degraded*: ready all the same, and somebody must see
 //! to something.
 
 use std::{
@@ -25,11 +26,11 @@ use super::{
 use crate::UnixTime;
 
 /// From one probe to the next.
-const PERIOD: Duration = Duration::from_secs(10);
+pub(crate) const PERIOD: Duration = Duration::from_secs(10);
 /// A probe older than this proves nothing: two were missed.
-const STALE: Duration = Duration::from_secs(25);
+pub(crate) const STALE: Duration = Duration::from_secs(25);
 /// How long a probe waits for each step.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Something that is wrong and takes nothing out of service yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,8 +108,11 @@ pub(crate) struct Probe {
     _stop: mpsc::Sender<()>,
 }
 
+/// What is proved with every probe beside the listener, and tells by itself what it found.
+pub(crate) type Also = Box<dyn Fn() + Send>;
+
 /// Starts probing the listener at `address`, which is reached by `transport` and answers
-/// to `host`; the first probe is made at once.
+/// to `host`, and `also`; the first probe is made at once.
 ///
 /// # Errors
 /// The system's, where it refuses the thread.
@@ -117,6 +121,7 @@ pub(crate) fn start(
     address: SocketAddr,
     transport: Transport,
     host: String,
+    also: Also,
 ) -> io::Result<Probe> {
     let (stop, stopped) = mpsc::channel();
     thread::Builder::new()
@@ -141,6 +146,7 @@ pub(crate) fn start(
                         failed = true;
                     }
                 }
+                also();
                 match stopped.recv_timeout(PERIOD) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => return,

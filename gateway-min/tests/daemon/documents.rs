@@ -7,7 +7,7 @@ use gateway_min::{JsonFault, Part, Reject, UnixTime};
 use crate::{
     exposition::{Family, Kind},
     metrics::scrape,
-    support::{Gateway, command},
+    support::{Folder, Gateway, command},
 };
 
 const README: &str = include_str!("../../README.md");
@@ -81,6 +81,8 @@ fn every_refusal() -> Vec<Reject> {
         Reject::InProgress,
         Reject::ClockSteppedBack { exp: at, floor: at },
         Reject::ClockNotSet,
+        Reject::JournalFull,
+        Reject::JournalUnavailable,
         Reject::RequestTimeout,
         Reject::TooManyConnections,
         Reject::HeadMalformed,
@@ -157,21 +159,32 @@ fn every_setting_is_listed_with_its_default() {
 #[test]
 fn every_way_to_be_degraded_is_listed() {
     let sources = [
-        ("keys_", include_str!("../../src/daemon/keys.rs")),
+        ("=> \"", "keys_", include_str!("../../src/daemon/keys.rs")),
         (
+            "=> \"",
             "certificate_",
             include_str!("../../src/daemon/certificates.rs"),
         ),
+        (
+            "then_some(\"",
+            "delivery_",
+            include_str!("../../src/daemon/deliver.rs"),
+        ),
     ];
     let mut codes = Vec::new();
-    for (begins, source) in sources {
-        let arm = format!("=> \"{begins}");
+    for (before, begins, source) in sources {
+        let arm = format!("{before}{begins}");
         let named = source
             .lines()
             .filter_map(|line| line.split_once(&arm)?.1.split_once('"'));
         codes.extend(named.map(|(rest, _)| format!("`{begins}{rest}`")));
     }
-    assert_eq!(codes.len(), 9, "{codes:?}");
+    let journal = include_str!("../../src/daemon/journal.rs");
+    let named = journal
+        .lines()
+        .filter_map(|line| line.split_once(": &str = \"journal_")?.1.split_once('"'));
+    codes.extend(named.map(|(rest, _)| format!("`journal_{rest}`")));
+    assert_eq!(codes.len(), 13, "{codes:?}");
     codes.sort();
     let mut listed: Vec<_> = rows("Paths").iter().map(|row| row[0]).collect();
     listed.retain(|name| !name.starts_with("`/"));
@@ -181,7 +194,10 @@ fn every_way_to_be_degraded_is_listed() {
 
 #[test]
 fn every_metric_is_listed_with_its_kind_and_labels() {
-    let gateway = Gateway::start(&[]);
+    let folder = Folder::new();
+    let journal = folder.path().join("journal");
+    let journal = journal.to_str().unwrap();
+    let gateway = Gateway::start(&[("GATEWAY_JOURNAL", journal)]);
     let page = scrape(gateway.address);
     let row = |family: &Family| {
         let kind = match family.kind {

@@ -10,14 +10,21 @@
 mod access;
 mod bad_input;
 mod configuration;
+#[cfg(feature = "journal")]
+mod delivery;
 mod documents;
 mod exposition;
+#[cfg(feature = "journal")]
+mod journal;
 mod keys;
 mod logging;
 mod metrics;
 mod outcomes;
 #[path = "../signer/mod.rs"]
 mod signer;
+#[cfg(feature = "journal")]
+#[path = "../sink_server/mod.rs"]
+mod sink_server;
 mod stopping;
 mod support;
 mod transport;
