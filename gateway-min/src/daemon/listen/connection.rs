@@ -239,7 +239,7 @@ impl<'a, S: Site> Connection<'a, S> {
         }
         if framing.expects_continue && *arrived < len {
             self.incomplete(true);
-            let said = self.wire.write_all(CONTINUE);
+            let said = self.wire.say_in_passing(CONTINUE);
             said.map_err(|_broken| End::Gone(Fate::Broken))?;
         }
         while *arrived < len {

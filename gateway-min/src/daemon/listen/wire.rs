@@ -105,6 +105,15 @@ impl Wire<'_> {
         }
     }
 
+    /// A few words that a client waits for, without waiting for a client that does not
+    /// read: its slot may be wanted meanwhile.
+    pub(super) fn say_in_passing(&mut self, out: &[u8]) -> io::Result<()> {
+        self.stream().set_nonblocking(true)?;
+        let said = self.write_all(out);
+        self.stream().set_nonblocking(false)?;
+        said
+    }
+
     /// Says that nothing more will be written.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         #[cfg(feature = "tls")]
