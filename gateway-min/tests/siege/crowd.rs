@@ -168,7 +168,11 @@ fn attack(
 
 fn socket(from: Ipv4Addr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    // The usual address needs no binding, which would take a port for itself alone: tens of
+    // thousands of connections a minute use them up.
+    if from != Ipv4Addr::LOCALHOST {
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    }
     socket
 }
 

@@ -236,6 +236,8 @@ struct Arrival {
 struct Table {
     slots: Box<[Option<Live>]>,
     arrivals: VecDeque<Arrival>,
+    /// The newest connection came at another's cost.
+    pressed: bool,
     accepted: u64,
     accept_errors: u64,
     /// In the order of [`Fate::ALL`].
@@ -290,9 +292,10 @@ impl Table {
         }
     }
 
-    /// Whether somebody waits for a slot that is not empty yet.
+    /// Whether the newest connection cost another one its place, and some were not taken
+    /// from the queue yet: one more could cost one of these its own.
     fn crowded(&self) -> bool {
-        self.arrivals.len() > self.slots.len() - self.live().count()
+        self.pressed && !self.arrivals.is_empty()
     }
 }
 
@@ -316,7 +319,7 @@ pub(crate) struct Slots {
     arrived: Condvar,
     /// A slot has been taken, after none was.
     busy: Condvar,
-    /// A slot has been left.
+    /// A slot has been left, or the last that waited for one has it.
     left: Condvar,
 }
 
@@ -328,6 +331,7 @@ impl Slots {
             table: Mutex::new(Table {
                 slots: core::iter::repeat_with(|| None).take(slots).collect(),
                 arrivals: VecDeque::with_capacity(slots),
+                pressed: false,
                 accepted: 0,
                 accept_errors: 0,
                 ended: [0; Fate::ALL.len()],
@@ -385,6 +389,7 @@ impl Slots {
         } else {
             None
         };
+        table.pressed = evicted.is_some();
         let turned_away = match evicted {
             _ if self.stopping() => {
                 table.count(Fate::TurnedAway);
@@ -407,8 +412,8 @@ impl Slots {
         turned_away
     }
 
-    /// Waits until every connection that was accepted has a slot or can have one, at most
-    /// `limit`.
+    /// Waits until every connection that was accepted has a slot, at most `limit`; where
+    /// nobody had to go, not at all.
     pub(super) fn wait_for_room(&self, limit: Duration) {
         let table = self.lock();
         // The table is as good as before, whether there is room now or not.
@@ -441,6 +446,9 @@ impl Slots {
         let mut table = self.lock();
         loop {
             if let Some(new) = table.arrivals.pop_front() {
+                if table.arrivals.is_empty() {
+                    self.left.notify_all();
+                }
                 let stream = Arc::new(new.stream);
                 if self.stopping() {
                     stream.shutdown(Shutdown::Read).ok();
@@ -788,11 +796,12 @@ mod tests {
         assert!(crowded());
         slots.wait_for_room(Duration::ZERO);
         std::thread::scope(|scope| {
-            scope.spawn(|| slots.leave(0, Fate::Client));
+            scope.spawn(|| {
+                slots.leave(0, Fate::Client);
+                slots.take(0).unwrap();
+            });
             slots.wait_for_room(PATIENCE);
         });
-        assert!(!crowded());
-        slots.take(0).unwrap();
         assert!(!crowded());
     }
 
