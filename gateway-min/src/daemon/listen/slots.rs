@@ -8,7 +8,7 @@
 //!   is never given up; where all are, the new one is turned away.
 //! * A request that is complete when its connection is given up is answered, and is the
 //!   connection's last.
-//! * Nobody is accepted while one that was accepted waits for its slot to be emptied.
+//! * Where one had to go for another, nobody is accepted until that one has its slot.
 //! * Past its share, an address competes with itself in the same way.
 //! * The reaper ends what is past its deadline. It never touches a thread: it closes the
 //!   socket, and the thread that reads or writes there sees it.
