@@ -2,8 +2,9 @@
 //! said.
 
 use crate::{
+    auth::Strategy,
     clock::Clock,
-    config::{PublicUrl, SignIn},
+    config::{BypassSecrets, PublicUrl},
     db::Db,
     secret::Secrets,
     token::key::MessageKey,
@@ -15,8 +16,11 @@ pub(crate) struct App {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
     pub(crate) key: MessageKey,
+    /// Signs people in at gateways, where it is set.
+    pub(crate) session_key: Option<MessageKey>,
+    pub(crate) bypass_secrets: BypassSecrets,
     pub(crate) secrets: Secrets,
     pub(crate) public_url: PublicUrl,
     pub(crate) lifetime_secs: u32,
-    pub(crate) sign_in: SignIn,
+    pub(crate) sign_in: Strategy,
 }

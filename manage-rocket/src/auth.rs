@@ -1,5 +1,5 @@
-//! Who is asking, as arguments of a handler: [`SignedIn`] and [`MaySend`]; and whether a
-//! request comes from a page of ours: [`FromOurForm`], [`FromOurScript`]. A handler without
+//! Who is asking, as arguments of a handler: [`SignedIn`], [`MaySend`] and
+//! [`Administrator`]; and whether a request comes from a page of ours: [`FromOurForm`], [`FromOurScript`]. A handler without
 //! one of these is open to everyone.
 //!
 //! Not signed in is 401, which the catcher turns into a redirect to sign in. Signed in but
@@ -11,10 +11,49 @@ use rocket::{
     request::{FromRequest, Outcome},
 };
 
-use crate::{app::App, db::users::Person, error::Failure};
+use gateway_min::UnixTime;
 
+use crate::{app::App, config::SignIn, db::users::Person, error::Failure};
+
+pub(crate) mod flow;
 pub(crate) mod mock;
+pub(crate) mod oidc;
+pub(crate) mod permissions;
+pub(crate) mod refusal;
 pub(crate) mod session;
+pub(crate) mod signon;
+
+/// How people sign in here.
+#[derive(Debug)]
+pub(crate) enum Strategy {
+    Mock { nobody: bool },
+    Signon(signon::Signon),
+    Oidc(oidc::Oidc),
+}
+
+impl Strategy {
+    pub(crate) fn of(settings: &SignIn) -> Self {
+        match settings {
+            SignIn::Mock { nobody } => Self::Mock { nobody: *nobody },
+            SignIn::Signon(settings) => Self::Signon(signon::Signon::new(settings.clone())),
+            SignIn::Oidc(settings) => Self::Oidc(oidc::Oidc::new(settings.clone())),
+        }
+    }
+
+    /// As users of this strategy are stored.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Mock { .. } => "mock",
+            Self::Signon(_) => "signon",
+            Self::Oidc(_) => "oidc",
+        }
+    }
+
+    /// Whether nobody is signed in, whatever their cookie says.
+    pub(crate) const fn is_nobody(&self) -> bool {
+        matches!(self, Self::Mock { nobody: true })
+    }
+}
 
 /// Somebody is signed in, and this request counts as activity.
 #[derive(Clone, Debug)]
@@ -24,6 +63,12 @@ pub(crate) struct SignedIn {
     pub(crate) csrf: String,
     /// Seconds until the session idles out or ends, if nothing happens.
     pub(crate) secs_left: i64,
+    /// What gateways are told of this session.
+    pub(crate) public_id: String,
+    /// When the person proved who they are.
+    pub(crate) authenticated: UnixTime,
+    /// When the session ends in any case.
+    pub(crate) ends: UnixTime,
 }
 
 impl SignedIn {
@@ -75,6 +120,26 @@ impl<'r> FromRequest<'r> for MaySend<'r> {
     async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
         match <&SignedIn>::from_request(request).await {
             Outcome::Success(signed_in) if signed_in.person.may_send => {
+                Outcome::Success(Self(signed_in))
+            }
+            Outcome::Success(_) => Outcome::Error((Status::Forbidden, ())),
+            Outcome::Error(error) => Outcome::Error(error),
+            Outcome::Forward(status) => Outcome::Forward(status),
+        }
+    }
+}
+
+/// Somebody is signed in who administers their organisation's gateways.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Administrator<'r>(pub(crate) &'r SignedIn);
+
+#[rocket::async_trait]
+impl<'r> FromRequest<'r> for Administrator<'r> {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        match <&SignedIn>::from_request(request).await {
+            Outcome::Success(signed_in) if signed_in.person.is_administrator => {
                 Outcome::Success(Self(signed_in))
             }
             Outcome::Success(_) => Outcome::Error((Status::Forbidden, ())),

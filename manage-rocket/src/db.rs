@@ -17,6 +17,7 @@ use sqlx::{
 pub(crate) mod appointments;
 pub(crate) mod clinics;
 pub(crate) mod demonstration;
+pub(crate) mod gateways;
 pub(crate) mod messages;
 pub(crate) mod outcomes;
 pub(crate) mod sessions;
@@ -25,6 +26,9 @@ pub(crate) mod users;
 const DATA_MODEL: &str = include_str!("../migrations/0001_data_model.sql");
 const SQLITE_APPEND_ONLY: &str = include_str!("../migrations/sqlite/0002_append_only.sql");
 const POSTGRES_APPEND_ONLY: &str = include_str!("../migrations/postgres/0002_append_only.sql");
+const SIGN_IN: &str = include_str!("../migrations/0003_sign_in.sql");
+const SQLITE_APPEND_ONLY_TOO: &str = include_str!("../migrations/sqlite/0004_append_only.sql");
+const POSTGRES_APPEND_ONLY_TOO: &str = include_str!("../migrations/postgres/0004_append_only.sql");
 
 /// Connections at once. SQLite writes one at a time whatever this is.
 const CONNECTIONS: u32 = 8;
@@ -135,12 +139,18 @@ impl Db {
     /// is none, and brings its data model up to date.
     pub(crate) async fn open(url: &DatabaseUrl) -> DbResult<Self> {
         sqlx::any::install_default_drivers();
-        let (address, dialect) = match url {
+        let (address, triggers) = match url {
             DatabaseUrl::Sqlite(path) => {
                 create_private(path).map_err(DbError::File)?;
-                (sqlite_address(path), SQLITE_APPEND_ONLY)
+                (
+                    sqlite_address(path),
+                    [SQLITE_APPEND_ONLY, SQLITE_APPEND_ONLY_TOO],
+                )
             }
-            DatabaseUrl::Postgres(url) => (url.clone(), POSTGRES_APPEND_ONLY),
+            DatabaseUrl::Postgres(url) => (
+                url.clone(),
+                [POSTGRES_APPEND_ONLY, POSTGRES_APPEND_ONLY_TOO],
+            ),
         };
         let options = address
             .parse::<AnyConnectOptions>()?
@@ -162,7 +172,7 @@ impl Db {
             })
             .connect_with(options)
             .await?;
-        migrate(&migrator(dialect), &pool).await?;
+        migrate(&migrator(triggers), &pool).await?;
         Ok(Self { pool })
     }
 
@@ -181,14 +191,16 @@ impl Db {
     }
 }
 
-fn migrator(dialect: &'static str) -> Migrator {
+fn migrator([append_only, append_only_too]: [&'static str; 2]) -> Migrator {
     let migration = |version, description: &'static str, sql: &'static str| {
         let kind = MigrationType::Simple;
         Migration::new(version, description.into(), kind, sql.into_sql_str(), false)
     };
     Migrator::with_migrations(vec![
         migration(1, "data model", DATA_MODEL),
-        migration(2, "append-only", dialect),
+        migration(2, "append-only", append_only),
+        migration(3, "sign-in", SIGN_IN),
+        migration(4, "append-only", append_only_too),
     ])
 }
 

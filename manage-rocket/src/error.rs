@@ -5,7 +5,7 @@ use std::fmt;
 
 use rocket::{Request, http::Status, response::Responder};
 
-use crate::{db::DbError, secret::NoRandomness};
+use crate::{auth::refusal::Refusal, db::DbError, secret::NoRandomness};
 
 /// A handler's failure.
 #[derive(Debug)]
@@ -14,6 +14,10 @@ pub(crate) enum Failure {
     NotFound,
     /// Not allowed to this person, or not from a form of ours.
     Forbidden,
+    /// Not understood.
+    BadRequest,
+    /// Somebody is not signed in, and why.
+    Refused(Refusal),
     /// The database failed.
     Database(DbError),
     /// The operating system gives no random bytes.
@@ -27,6 +31,8 @@ impl fmt::Display for Failure {
         match self {
             Self::NotFound => f.write_str("not found"),
             Self::Forbidden => f.write_str("forbidden"),
+            Self::BadRequest => f.write_str("not understood"),
+            Self::Refused(refusal) => refusal.fmt(f),
             Self::Database(error) => error.fmt(f),
             Self::Randomness => f.write_str("the operating system gives no random bytes"),
             Self::Template(error) => write!(f, "a page cannot be rendered: {error}"),
@@ -46,11 +52,27 @@ impl From<NoRandomness> for Failure {
     }
 }
 
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Left with the request for the error page, which says more than a status can.
+pub(crate) struct Refused(pub(crate) Option<Refusal>);
+
 impl<'r> Responder<'r, 'static> for Failure {
-    fn respond_to(self, _: &'r Request<'_>) -> rocket::response::Result<'static> {
+    fn respond_to(self, request: &'r Request<'_>) -> rocket::response::Result<'static> {
         match self {
             Self::NotFound => Err(Status::NotFound),
             Self::Forbidden => Err(Status::Forbidden),
+            Self::BadRequest => Err(Status::BadRequest),
+            Self::Refused(refusal) => {
+                log::warn!(target: crate::logger::TARGET, "{refusal}");
+                let status = refusal.status();
+                request.local_cache(|| Refused(Some(refusal)));
+                Err(status)
+            }
             Self::Database(_) | Self::Randomness | Self::Template(_) => {
                 log::error!(target: crate::logger::TARGET, "{self}");
                 Err(Status::InternalServerError)

@@ -11,12 +11,12 @@ use rocket::{
 use crate::auth;
 
 /// Only what is ours, and nothing inline: markup that slipped through could do nothing.
+/// Where forms may lead to stands behind it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
-     img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; \
-     base-uri 'none'";
+     img-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
+     form-action 'self'";
 
 const ALWAYS: &[(&str, &str)] = &[
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     (
         "Permissions-Policy",
@@ -27,6 +27,10 @@ const ALWAYS: &[(&str, &str)] = &[
     // For browsers that do not know frame-ancestors.
     ("X-Frame-Options", "DENY"),
 ];
+
+/// Left with the request by a page whose form leads on to one registered gateway: browsers
+/// apply `form-action` to the redirects behind a form, too.
+pub(crate) struct FormTarget(pub(crate) Option<String>);
 
 /// Sets them.
 pub(crate) struct Headers;
@@ -51,6 +55,12 @@ pub(crate) fn set(request: &Request<'_>, response: &mut Response<'_>) {
     for (name, value) in ALWAYS {
         response.set_header(Header::new(*name, *value));
     }
+    let target = request.local_cache(|| FormTarget(None)).0.as_deref();
+    let policy = match target {
+        None => CONTENT_SECURITY_POLICY.into(),
+        Some(origin) => format!("{CONTENT_SECURITY_POLICY} {origin}"),
+    };
+    response.set_header(Header::new("Content-Security-Policy", policy));
     // What may be kept says so itself (assets, the key set).
     if !response.headers().contains("Cache-Control") {
         response.set_header(Header::new("Cache-Control", "no-store"));

@@ -1,5 +1,5 @@
 //! `manage-rocket keygen <folder>`: makes the key pair that messages are signed and judged
-//! with. The private half is for its owner alone from the moment it exists. Refuses to
+//! with; with `session` behind it, the other pair, of session tokens. The private half is for its owner alone from the moment it exists. Refuses to
 //! overwrite anything.
 
 use std::{
@@ -11,10 +11,26 @@ use std::{
 
 use crate::token::key::{KeyFault, MessageKey};
 
-/// The private half's file.
-pub const PRIVATE_NAME: &str = "message-private.pem";
-/// The public half's file, which goes to every gateway.
-pub const PUBLIC_NAME: &str = "message-public.pem";
+/// Which pair is made: two purposes, two keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pair {
+    /// `message-private.pem` and `message-public.pem`.
+    Message,
+    /// `session-private.pem` and `session-public.pem`.
+    Session,
+}
+
+impl Pair {
+    /// The files' names: the private half's, and the public half's, which goes to every
+    /// gateway.
+    #[must_use]
+    pub const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Message => ("message-private.pem", "message-public.pem"),
+            Self::Session => ("session-private.pem", "session-public.pem"),
+        }
+    }
+}
 
 /// Why no key was made.
 #[derive(Debug)]
@@ -66,7 +82,7 @@ fn remove(path: &Path) {
 /// # Errors
 /// [`KeygenError`]; an existing file of either name is left as it is, and then neither
 /// file is made.
-pub fn keygen(folder: &Path) -> Result<String, KeygenError> {
+pub fn keygen(folder: &Path, pair: Pair) -> Result<String, KeygenError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -74,7 +90,8 @@ pub fn keygen(folder: &Path) -> Result<String, KeygenError> {
     builder
         .create(folder)
         .map_err(|error| KeygenError::File(folder.to_owned(), error))?;
-    let (private, public) = (folder.join(PRIVATE_NAME), folder.join(PUBLIC_NAME));
+    let (private, public) = pair.names();
+    let (private, public) = (folder.join(private), folder.join(public));
     for path in [&private, &public] {
         if path.symlink_metadata().is_ok() {
             let exists = io::ErrorKind::AlreadyExists.into();

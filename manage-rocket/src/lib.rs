@@ -22,6 +22,7 @@ mod issue;
 pub mod keygen;
 mod local;
 pub mod logger;
+mod outbound;
 mod outcome;
 mod pages;
 mod report;
@@ -64,9 +65,11 @@ pub async fn rocket(config: Config, server: Figment) -> Result<Rocket<Build>, St
         clock: config.clock,
         secrets: secret::Secrets::of(&config.key),
         key: config.key,
+        session_key: config.session_key,
+        bypass_secrets: config.bypass_secrets,
         public_url: config.public_url,
         lifetime_secs: config.lifetime_secs,
-        sign_in: config.sign_in,
+        sign_in: auth::Strategy::of(&config.sign_in),
     };
     Ok(rocket::custom(server)
         .manage(app)

@@ -11,7 +11,12 @@ use std::{
 };
 
 use ::rocket::{config::Config as Server, error::ErrorKind, figment::providers::Env};
-use manage_rocket::{Config, config::Build, keygen, logger, rocket, server_defaults};
+use manage_rocket::{
+    Config,
+    config::Build,
+    keygen::{self, Pair},
+    logger, rocket, server_defaults,
+};
 
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
@@ -19,9 +24,10 @@ const SOFTWARE: u8 = 70;
 const CONFIG: u8 = 78;
 
 const HELP: &str = "\
-manage-rocket                   serve (settings: see README.md)
-manage-rocket keygen <folder>   make message-private.pem and message-public.pem there
-manage-rocket --help            this text
+manage-rocket                           serve (settings: see README.md)
+manage-rocket keygen <folder>           make message-private.pem and message-public.pem there
+manage-rocket keygen <folder> session   make session-private.pem and session-public.pem there
+manage-rocket --help                    this text
 ";
 
 /// Why the program ends: a code for the system, a line for people.
@@ -100,8 +106,8 @@ async fn serve() -> Result<(), Failure> {
     }
 }
 
-fn make_keys(folder: &str) -> Result<(), Failure> {
-    let kid = keygen::keygen(Path::new(folder)).map_err(|error| failure(SOFTWARE)(&error))?;
+fn make_keys(folder: &str, pair: Pair) -> Result<(), Failure> {
+    let kid = keygen::keygen(Path::new(folder), pair).map_err(|error| failure(SOFTWARE)(&error))?;
     print(&format!("{kid}\n"));
     Ok(())
 }
@@ -115,7 +121,8 @@ fn main() -> ExitCode {
     let done = match arguments.as_deref() {
         None => Err(Failure(USAGE, "an argument is not UTF-8".to_owned())),
         Some([]) => ::rocket::execute(serve()),
-        Some(["keygen", folder]) => make_keys(folder),
+        Some(["keygen", folder]) => make_keys(folder, Pair::Message),
+        Some(["keygen", folder, "session"]) => make_keys(folder, Pair::Session),
         Some(["--help" | "-h"]) => {
             print(HELP);
             Ok(())

@@ -1,12 +1,13 @@
 //! Small cryptographic tools: random bytes, keyed tags, and the constant-time comparison
-//! of both. The three purposes (report tokens, CSRF tokens, the sign-in form) have a key
-//! each, derived from the message key; a tag of one purpose is never another's.
+//! of both. The four purposes (report tokens, CSRF tokens, the sign-in form, sign-ins on
+//! their way) have a key each, derived from the message key; a tag of one purpose is never another's.
 
 use std::fmt;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::token::key::MessageKey;
@@ -60,6 +61,11 @@ pub(crate) fn sha256_hex(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
+/// Whether two texts are the same, in constant time for their length.
+pub(crate) fn same(one: &str, other: &str) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
+}
+
 /// Makes and checks HMAC-SHA-256 tags (RFC 2104) for one purpose.
 pub(crate) struct Tagger(Zeroizing<[u8; 32]>);
 
@@ -103,6 +109,8 @@ pub(crate) struct Secrets {
     pub(crate) csrf: Tagger,
     /// Ties the sign-in form to the browser that asked for it.
     pub(crate) sign_in: Tagger,
+    /// Seals a sign-in on its way, and makes its `state`, `nonce` and verifier.
+    pub(crate) flow: Tagger,
 }
 
 impl Secrets {
@@ -111,6 +119,7 @@ impl Secrets {
             report: Tagger(key.derive("outcome report")),
             csrf: Tagger(key.derive("form of a session")),
             sign_in: Tagger(key.derive("sign-in form")),
+            flow: Tagger(key.derive("sign-in on its way")),
         }
     }
 }

@@ -14,7 +14,7 @@ use gateway_min::KeySet;
 use serde_json::Value;
 
 const CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
-                   connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+                   connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 async fn every_address(browser: &Browser) -> Vec<(String, u16)> {
     let clinic = browser.clinic_address("Morning clinic").await;

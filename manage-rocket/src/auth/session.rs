@@ -1,14 +1,22 @@
 //! Sessions: a random id in an `HttpOnly` cookie, and a row that is found by its SHA-256.
 //! A session ends after 15 minutes without activity and after 12 hours in any case, and a
-//! new one is made at every sign-in, so an id that somebody planted is worth nothing.
+//! new one is made at every sign-in, so an id that somebody planted is worth nothing. A
+//! sign-in service can end it from afar: by its own name for it, or all of a person's.
 
+use gateway_min::UnixTime;
 use rocket::{
     Request,
     http::{Cookie, CookieJar, SameSite},
 };
 
 use super::SignedIn;
-use crate::{app::App, error::Failure, ids::UserId, secret};
+use crate::{
+    app::App,
+    db::sessions::{NewSession, Session},
+    error::Failure,
+    ids::UserId,
+    secret,
+};
 
 /// Seconds without activity after which a session is over.
 pub(crate) const IDLE_SECS: u32 = 15 * 60;
@@ -21,7 +29,7 @@ const TOUCH_SECS: i64 = 5;
 const HOST_PREFIX: &str = "__Host-";
 
 /// The name of the cookie for `purpose`: bound to this very host where there is HTTPS.
-fn cookie_name(app: &App, purpose: &str) -> String {
+pub(super) fn cookie_name(app: &App, purpose: &str) -> String {
     let prefix = if app.public_url.is_https() {
         HOST_PREFIX
     } else {
@@ -30,16 +38,27 @@ fn cookie_name(app: &App, purpose: &str) -> String {
     format!("{prefix}manage_{purpose}")
 }
 
-/// Sets a cookie that scripts cannot read and other sites' requests do not carry; it goes
-/// when the browser is closed.
-fn set_cookie(app: &App, jar: &CookieJar<'_>, purpose: &str, value: String) {
-    let cookie = Cookie::build((cookie_name(app, purpose), value))
+/// A cookie that scripts cannot read and other sites' requests do not carry; it goes when
+/// the browser is closed.
+pub(super) fn our_cookie(app: &App, name: String, value: String) -> Cookie<'static> {
+    Cookie::build((name, value))
         .path("/")
         .http_only(true)
-        // Not Strict: a link to a clinic in an e-mail must find its reader signed in.
+        // Not Strict: a link to a clinic in an e-mail must find its reader signed in, and so
+        // must the way back from a sign-in service.
         .same_site(SameSite::Lax)
-        .secure(app.public_url.is_https());
-    jar.add(cookie);
+        .secure(app.public_url.is_https())
+        .build()
+}
+
+/// What takes such a cookie away. The attributes must be those it was set with, or a
+/// `__Host-` cookie stays.
+pub(super) fn expired_cookie(app: &App, name: String) -> Cookie<'static> {
+    our_cookie(app, name, String::new())
+}
+
+fn set_cookie(app: &App, jar: &CookieJar<'_>, purpose: &str, value: String) {
+    jar.add(our_cookie(app, cookie_name(app, purpose), value));
 }
 
 fn cookie<'r>(app: &App, jar: &'r CookieJar<'_>, purpose: &str) -> Option<&'r str> {
@@ -50,9 +69,12 @@ const SESSION: &str = "session";
 const SIGN_IN: &str = "sign_in";
 
 /// What is left of a session: `None` where it is over.
-async fn find(app: &App, id: &str) -> Result<Option<(crate::db::sessions::Session, i64)>, Failure> {
+async fn find(app: &App, id: &str) -> Result<Option<(Session, i64)>, Failure> {
     let now = app.clock.now();
-    let Some(session) = app.db.session(&secret::sha256_hex(id)).await? else {
+    let strategy = app.sign_in.name();
+    let hash = secret::sha256_hex(id);
+    let found = app.db.session(&hash, strategy).await?;
+    let Some(session) = found.filter(|_| !app.sign_in.is_nobody()) else {
         return Ok(None);
     };
     let idle_left = session.last_seen.plus(IDLE_SECS).since(now);
@@ -94,6 +116,9 @@ async fn touch(app: &App, id: &str) -> Result<Option<SignedIn>, Failure> {
         secs_left,
         csrf: app.secrets.csrf.tag(&[id]),
         person: session.person,
+        public_id: session.public_id,
+        authenticated: session.authenticated,
+        ends: session.ends,
     }))
 }
 
@@ -120,14 +145,38 @@ pub(crate) fn had_one(app: &App, jar: &CookieJar<'_>) -> bool {
     cookie(app, jar, SESSION).is_some()
 }
 
-/// Begins a session for `user`, ending the one that this browser had.
-pub(crate) async fn begin(app: &App, jar: &CookieJar<'_>, user: UserId) -> Result<(), Failure> {
+/// What a sign-in service says of the sign-in itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Proof<'a> {
+    /// What it calls its session.
+    pub(crate) peer_sid: Option<&'a str>,
+    /// When the person proved who they are, where that was not just now.
+    pub(crate) authenticated: Option<UnixTime>,
+}
+
+/// Begins a session for `user`, ending the one that this browser had. It ends twelve hours
+/// after the person proved who they are, whenever they came here.
+pub(crate) async fn begin(
+    app: &App,
+    jar: &CookieJar<'_>,
+    user: UserId,
+    proof: Proof<'_>,
+) -> Result<(), Failure> {
     end(app, jar).await?;
     let id = secret::random_text()?;
     let now = app.clock.now();
-    let ends = now.plus(LONGEST_SECS);
+    // A service whose clock is ahead makes no longer session.
+    let authenticated = proof.authenticated.unwrap_or(now).min(now);
     app.db
-        .begin_session(&secret::sha256_hex(&id), user, now, ends)
+        .begin_session(&NewSession {
+            id_hash: &secret::sha256_hex(&id),
+            public_id: &secret::random_text()?,
+            user,
+            peer_sid: proof.peer_sid,
+            authenticated,
+            now,
+            ends: authenticated.plus(LONGEST_SECS),
+        })
         .await?;
     set_cookie(app, jar, SESSION, id);
     Ok(())
@@ -138,13 +187,7 @@ pub(crate) async fn end(app: &App, jar: &CookieJar<'_>) -> Result<(), Failure> {
     let hash = secret::sha256_hex(cookie(app, jar, SESSION).unwrap_or_default());
     let now = app.clock.now();
     app.db.end_session(&hash, now.minus(IDLE_SECS), now).await?;
-    // The attributes must be those it was set with, or a `__Host-` cookie stays.
-    let gone = Cookie::build((cookie_name(app, SESSION), ""))
-        .path("/")
-        .http_only(true)
-        .same_site(SameSite::Lax)
-        .secure(app.public_url.is_https());
-    jar.remove(gone);
+    jar.remove(expired_cookie(app, cookie_name(app, SESSION)));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Made-up clinics to try things out with: one organisation, one site with a gateway, two
-//! clinics (today's and tomorrow's), a dozen participants, two people who can sign in by
-//! the mock. Written only into a database that has no organisation at all.
+//! clinics (today's and tomorrow's), a dozen participants, three people who can sign in
+//! by the mock. Written only into a database that has no organisation at all.
 //!
 //! The names are invented. The NHS numbers are from the range that begins with 999, which
 //! is never given to a patient.
@@ -21,6 +21,7 @@ use crate::{
 /// The demonstration site's gateway, as its `GATEWAY_ID` must be.
 const GATEWAY_ID: &str = "screening-gateway";
 const GATEWAY_ADDRESS: &str = "http://127.0.0.1:9090";
+const GATEWAY_CALLBACK: &str = "http://127.0.0.1:9090/auth/callback";
 const TIME_ZONE: &str = "Europe/London";
 
 struct Row {
@@ -142,13 +143,20 @@ const TOMORROW: &[Row] = &[
 ];
 
 async fn people(transaction: &mut Transaction<'_, Any>, organisation: &str) -> DbResult<()> {
-    for (uid, name, role, may_send) in [
-        ("radiographer", "Rosalind Achebe", "Radiographer", 1_i64),
-        ("clerk", "Tomasz Birch", "Screening office", 0),
+    for (uid, name, role, may_send, administrator) in [
+        (
+            "radiographer",
+            "Rosalind Achebe",
+            "Radiographer",
+            1_i64,
+            0_i64,
+        ),
+        ("clerk", "Tomasz Birch", "Screening office", 0, 0),
+        ("manager", "Winifred Okonjo", "Service manager", 0, 1),
     ] {
         sqlx::query(
-            "INSERT INTO users (id, strategy, uid, organisation_id, name, role, may_send, disabled) \
-             VALUES ($1, 'mock', $2, $3, $4, $5, $6, 0)",
+            "INSERT INTO users (id, strategy, uid, organisation_id, name, role, may_send, \
+             administrator, disabled) VALUES ($1, 'mock', $2, $3, $4, $5, $6, $7, 0)",
         )
         .bind(UserId::random().to_string())
         .bind(uid)
@@ -156,6 +164,7 @@ async fn people(transaction: &mut Transaction<'_, Any>, organisation: &str) -> D
         .bind(name)
         .bind(role)
         .bind(may_send)
+        .bind(administrator)
         .execute(&mut **transaction)
         .await?;
     }
@@ -170,12 +179,16 @@ async fn site(transaction: &mut Transaction<'_, Any>, organisation: &str) -> DbR
         .bind("Ashdown Road Screening Unit")
         .execute(&mut **transaction)
         .await?;
-    sqlx::query("INSERT INTO gateways (id, site_id, address, state) VALUES ($1, $2, $3, 'active')")
-        .bind(GATEWAY_ID)
-        .bind(&site)
-        .bind(GATEWAY_ADDRESS)
-        .execute(&mut **transaction)
-        .await?;
+    sqlx::query(
+        "INSERT INTO gateways (id, site_id, address, callback, state) \
+         VALUES ($1, $2, $3, $4, 'active')",
+    )
+    .bind(GATEWAY_ID)
+    .bind(&site)
+    .bind(GATEWAY_ADDRESS)
+    .bind(GATEWAY_CALLBACK)
+    .execute(&mut **transaction)
+    .await?;
     Ok(site)
 }
 
@@ -196,7 +209,7 @@ impl Db {
         let mut transaction = self.begin().await?;
         let organisation = OrganisationId::random().to_string();
         let inserted = sqlx::query(
-            "INSERT INTO organisations (id, code, name) SELECT $1, $2, $3 \
+            "INSERT INTO organisations (id, code, name, content_id) SELECT $1, $2, $3, $1 \
              WHERE NOT EXISTS (SELECT 1 FROM organisations)",
         )
         .bind(&organisation)

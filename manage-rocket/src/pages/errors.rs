@@ -9,9 +9,10 @@ use rocket::{
     uri,
 };
 
-use super::{Frame, Page, sign_in};
+use super::{Frame, Page, oidc, sign_in, signon};
 use crate::{
-    auth::{self, session},
+    auth::{self, Strategy, refusal::Refusal, session},
+    error::Refused,
     headers,
 };
 
@@ -22,6 +23,8 @@ struct ErrorPage<'a> {
     code: u16,
     title: &'static str,
     what: &'static str,
+    /// Why somebody is not signed in, by its code.
+    refusal: Option<&'static str>,
 }
 
 /// An error page with its headers.
@@ -39,13 +42,23 @@ pub(crate) fn catchers() -> Vec<Catcher> {
     catchers![sign_in_first, not_an_id, everything]
 }
 
-/// Back to where they were, for what can be asked for again.
+/// Back to where they were, for what can be asked for again. Where there is one place to
+/// sign in, a page that is opened leads straight there: it can come back only signed in, or
+/// to a page that leads nowhere by itself.
 #[catch(401)]
 fn sign_in_first(request: &Request<'_>) -> Redirect {
+    let app = auth::app(request);
     let again = request.method() == Method::Get;
     let next = again.then(|| request.uri().to_string());
-    let had_one = session::had_one(auth::app(request), request.cookies());
-    let why = had_one.then_some("ended");
+    let mode = request.headers().get_one("Sec-Fetch-Mode");
+    if again && mode.is_none_or(|mode| mode == "navigate") {
+        match &app.sign_in {
+            Strategy::Signon(_) => return Redirect::to(uri!(signon::begin(next.as_deref()))),
+            Strategy::Oidc(_) => return Redirect::to(uri!(oidc::begin(next.as_deref()))),
+            Strategy::Mock { .. } => {}
+        }
+    }
+    let why = session::had_one(app, request.cookies()).then_some("ended");
     Redirect::to(uri!(sign_in::page(next = next.as_deref(), why = why)))
 }
 
@@ -57,16 +70,18 @@ fn not_an_id(request: &Request<'_>) -> Result<(Status, Told), Status> {
         Method::Get | Method::Head => Status::NotFound,
         _ => Status::UnprocessableEntity,
     };
-    error_page(status).map(|page| (status, page))
+    error_page(status, request).map(|page| (status, page))
 }
 
 #[catch(default)]
-fn everything(status: Status, _: &Request<'_>) -> Result<Told, Status> {
-    error_page(status)
+fn everything(status: Status, request: &Request<'_>) -> Result<Told, Status> {
+    error_page(status, request)
 }
 
-fn error_page(status: Status) -> Result<Told, Status> {
+fn error_page(status: Status, request: &Request<'_>) -> Result<Told, Status> {
+    let refusal = request.local_cache(|| Refused(None)).0.as_ref();
     let (title, what) = match status.code {
+        _ if let Some(refusal) = refusal => ("You are not signed in", refusal.words()),
         403 => (
             "You cannot do this",
             "Your account may not do this, or the page you came from was too old. Go back, reload the page and try once more.",
@@ -89,6 +104,7 @@ fn error_page(status: Status) -> Result<Told, Status> {
         code: status.code,
         title,
         what,
+        refusal: refusal.map(Refusal::code),
     };
     Page::render(&page).map(Told).map_err(|failure| {
         log::error!(target: crate::logger::TARGET, "{failure}");

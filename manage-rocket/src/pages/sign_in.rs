@@ -1,4 +1,5 @@
-//! Signing in, by the strategy there is ([`mock`]), and signing out.
+//! The page for signing in: a list of people to choose from ([`mock`]), or the way to the
+//! sign-in service. It leads nowhere by itself.
 
 use askama::Template;
 use rocket::{
@@ -11,10 +12,10 @@ use rocket::{
     uri,
 };
 
-use super::{Frame, Page, clinics};
+use super::{Frame, Page, clinics, gateways, oidc, signon};
 use crate::{
     app::App,
-    auth::{FromOurForm, SignedIn, mock, session},
+    auth::{FromOurForm, Strategy, mock, session},
     db::users::Person,
     error::Failure,
 };
@@ -30,17 +31,29 @@ struct SignInPage<'a> {
     csrf: String,
     next: &'a str,
     why: &'static str,
+    /// The way to the sign-in service.
+    begin: Option<String>,
+    /// Where to sign out of it, too.
+    sign_out_there: Option<String>,
 }
 
 /// Where to go after signing in: an address of ours, or the list of clinics. An address
 /// that a browser might read as another host's (`//host`, `/\host`) is none of ours.
-fn safe_next(next: Option<&str>) -> Option<Origin<'static>> {
+pub(super) fn safe_next(next: Option<&str>) -> Option<Origin<'static>> {
     let next = next.filter(|next| next.len() <= MAX_NEXT)?;
     let second = next.strip_prefix('/')?.chars().next();
     if matches!(second, Some('/' | '\\')) || next.contains(|c: char| c.is_control()) {
         return None;
     }
     Origin::parse_owned(next.to_owned()).ok()
+}
+
+/// The way on for somebody who has just signed in.
+pub(super) fn go_on(next: Option<&str>) -> Redirect {
+    match safe_next(next) {
+        Some(next) => Redirect::to(next),
+        None => Redirect::to(uri!(clinics::page)),
+    }
 }
 
 #[get("/sign-in?<next>&<why>")]
@@ -50,12 +63,33 @@ pub(super) async fn page(
     next: Option<&str>,
     why: Option<&str>,
 ) -> Result<Page, Failure> {
-    let next = safe_next(next).map(|next| next.to_string());
-    Page::render(&SignInPage {
+    let next = safe_next(next);
+    let text = next.as_ref().map(ToString::to_string);
+    let signed_out = why == Some("signed-out");
+    let (begin, sign_out_there) = match &app.sign_in {
+        Strategy::Mock { .. } => (None, None),
+        Strategy::Signon(signon) => (
+            Some(uri!(signon::begin(text.as_deref())).to_string()),
+            signed_out.then(|| signon.sign_out_address()),
+        ),
+        Strategy::Oidc(oidc) => (
+            Some(uri!(oidc::begin(text.as_deref())).to_string()),
+            if signed_out {
+                oidc.sign_out_address(app).await
+            } else {
+                None
+            },
+        ),
+    };
+    let form_target = match (&app.sign_in, &next) {
+        (Strategy::Mock { .. }, Some(next)) => gateways::led_to(app, next).await?,
+        (Strategy::Mock { .. }, None) | (Strategy::Signon(_) | Strategy::Oidc(_), _) => None,
+    };
+    let page = Page::render(&SignInPage {
         frame: Frame::of_nobody(),
         people: mock::people(app).await?,
         csrf: session::sign_in_form(app, jar)?,
-        next: next.as_deref().unwrap_or_default(),
+        next: text.as_deref().unwrap_or_default(),
         why: match why {
             Some("ended") => {
                 "You have been signed out because nothing happened for 15 minutes, or because 12 hours have passed."
@@ -63,6 +97,12 @@ pub(super) async fn page(
             Some("signed-out") => "You have signed out.",
             _ => "",
         },
+        begin,
+        sign_out_there,
+    })?;
+    Ok(Page {
+        form_target,
+        ..page
     })
 }
 
@@ -82,32 +122,8 @@ pub(super) async fn sign_in(
 ) -> Result<Redirect, Failure> {
     session::check_sign_in_form(app, jar, form.csrf)?;
     let person = mock::choose(app, form.person).await?;
-    session::begin(app, jar, person.id).await?;
-    Ok(match safe_next(Some(form.next)) {
-        Some(next) => Redirect::to(next),
-        None => Redirect::to(uri!(clinics::page)),
-    })
-}
-
-#[derive(FromForm)]
-pub(super) struct SignOut<'r> {
-    csrf: &'r str,
-}
-
-#[post("/sign-out", data = "<form>")]
-pub(super) async fn sign_out(
-    app: &State<App>,
-    jar: &CookieJar<'_>,
-    _ours: FromOurForm,
-    signed_in: &SignedIn,
-    form: Form<SignOut<'_>>,
-) -> Result<Redirect, Failure> {
-    signed_in.check_form(form.csrf)?;
-    session::end(app, jar).await?;
-    Ok(Redirect::to(uri!(page(
-        next = None::<&str>,
-        why = Some("signed-out")
-    ))))
+    session::begin(app, jar, person.id, session::Proof::default()).await?;
+    Ok(go_on(Some(form.next)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Signing: claims in, a compact JWS (RFC 7515 section 7.1) out, the same bytes for the
+//! Signing with an Ed25519 key: claims in, a compact JWS (RFC 7515 section 7.1) out, the same bytes for the
 //! same claims (Ed25519 is deterministic). Refuses whatever no gateway would take, by the
 //! gateway's own bounds.
 
@@ -62,26 +62,34 @@ impl std::error::Error for Unsignable {}
 
 /// The protected header. Its members stand in one order, so that the token of the same
 /// claims is the same text.
-fn protected_header(kid: &str) -> String {
+fn protected_header(kid: &str, typ: &str) -> String {
     // A thumbprint, an algorithm and a type: nothing that JSON would escape.
     format!(
-        r#"{{"{}":"{ALG_EDDSA}","{}":"{kid}","{}":"{TYP_MESSAGE}"}}"#,
+        r#"{{"{}":"{ALG_EDDSA}","{}":"{kid}","{}":"{typ}"}}"#,
         header::ALG,
         header::KID,
         header::TYP
     )
 }
 
-/// Signs a claims set, given as JSON text.
+/// Signs a message's claims set, given as JSON text.
 ///
 /// # Errors
 /// [`Unsignable::ClaimsTooLong`].
 pub(crate) fn sign(key: &MessageKey, claims: &str) -> Result<String, Unsignable> {
+    sign_as(TYP_MESSAGE, key, claims)
+}
+
+/// Signs a claims set as a token of that type: a receiver takes no other type.
+///
+/// # Errors
+/// [`Unsignable::ClaimsTooLong`].
+pub(super) fn sign_as(typ: &str, key: &MessageKey, claims: &str) -> Result<String, Unsignable> {
     // Within these the token is within MAX_TOKEN: `limits` asserts so.
     if claims.len() > limits::MAX_CLAIMS {
         return Err(Unsignable::ClaimsTooLong { len: claims.len() });
     }
-    let mut token = Base64UrlUnpadded::encode_string(protected_header(key.kid()).as_bytes());
+    let mut token = Base64UrlUnpadded::encode_string(protected_header(key.kid(), typ).as_bytes());
     token.push('.');
     token.push_str(&Base64UrlUnpadded::encode_string(claims.as_bytes()));
     let signature = key.sign(token.as_bytes());
@@ -94,7 +102,7 @@ pub(crate) fn sign(key: &MessageKey, claims: &str) -> Result<String, Unsignable>
 mod tests {
     use gateway_min::{UnixTime, claims::ActionType, limits};
 
-    use super::{Unsignable, protected_header, sign};
+    use super::{TYP_MESSAGE, Unsignable, protected_header, sign};
     use crate::token::{
         claims::{Claims, Content},
         key::{MessageKey, tests::RFC8037_PEM},
@@ -103,7 +111,7 @@ mod tests {
     #[test]
     fn the_header_is_within_its_bound() {
         let key = MessageKey::from_pem(RFC8037_PEM).unwrap();
-        let header = protected_header(key.kid());
+        let header = protected_header(key.kid(), TYP_MESSAGE);
         assert_eq!(
             header,
             concat!(

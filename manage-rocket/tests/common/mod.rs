@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "each flow uses a part of it")]
 
+pub(crate) mod web;
+
 use std::{
     ffi::OsString,
     sync::{
@@ -59,6 +61,11 @@ impl Site {
 
     /// As `change` wants it.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_vars(&[], change).await
+    }
+
+    /// With these settings besides, or instead.
+    pub(crate) async fn with_vars(more: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
         sqlx::any::install_default_drivers();
         let folder = tempfile::tempdir().unwrap();
         let server = std::env::vars().find(|(name, _)| name == "TEST_DATABASE_URL");
@@ -84,6 +91,7 @@ impl Site {
             ("MANAGE_SIGN_IN", "mock"),
             ("MANAGE_DATABASE", &database),
         ];
+        let vars = vars.iter().chain(more).copied();
         let vars = vars.map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let mut config = Config::from_vars(vars, Build::Debug).unwrap();
         let now = Arc::new(AtomicI64::new(START));
