@@ -391,6 +391,10 @@ async fn a_sign_in_belongs_to_the_browser_and_the_time_it_was_begun() {
     ));
     let reply = thief.get(&injected);
     assert_eq!((reply.status, code(&reply)), (502, "peer"));
+    assert!(
+        thief.cookies("localhost").is_empty(),
+        "it is over all the same"
+    );
     assert_eq!(scene.sessions().await, 0);
 
     // Ten minutes later it is over.

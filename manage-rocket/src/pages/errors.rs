@@ -12,7 +12,7 @@ use rocket::{
 use super::{Frame, Page, oidc, sign_in, signon};
 use crate::{
     auth::{self, Strategy, refusal::Refusal, session},
-    error::Refused,
+    error::{Failure, Refused},
     headers,
 };
 
@@ -78,10 +78,37 @@ fn everything(status: Status, request: &Request<'_>) -> Result<Told, Status> {
     error_page(status, request)
 }
 
+/// A refusal as an answer of the handler itself: Rocket forgets on the way to a catcher that
+/// a cookie was to be taken away, and a sign-in is over with its first answer.
+pub(super) fn after_sign_in(
+    outcome: Result<Redirect, Failure>,
+) -> Result<Result<Redirect, (Status, Page)>, Failure> {
+    match outcome {
+        Ok(redirect) => Ok(Ok(redirect)),
+        Err(Failure::Refused(refusal)) => {
+            log::warn!(target: crate::logger::TARGET, "{refusal}");
+            let page = refusal_page(&refusal)?;
+            Ok(Err((refusal.status(), page)))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn refusal_page(refusal: &Refusal) -> Result<Page, Failure> {
+    Page::render(&ErrorPage {
+        frame: Frame::of_nobody(),
+        code: refusal.status().code,
+        title: "You are not signed in",
+        what: refusal.words(),
+        refusal: Some(refusal.code()),
+    })
+}
+
 fn error_page(status: Status, request: &Request<'_>) -> Result<Told, Status> {
-    let refusal = request.local_cache(|| Refused(None)).0.as_ref();
+    if let Some(refusal) = &request.local_cache(|| Refused(None)).0 {
+        return told(refusal_page(refusal), status);
+    }
     let (title, what) = match status.code {
-        _ if let Some(refusal) = refusal => ("You are not signed in", refusal.words()),
         403 => (
             "You cannot do this",
             "Your account may not do this, or the page you came from was too old. Go back, reload the page and try once more.",
@@ -104,9 +131,13 @@ fn error_page(status: Status, request: &Request<'_>) -> Result<Told, Status> {
         code: status.code,
         title,
         what,
-        refusal: refusal.map(Refusal::code),
+        refusal: None,
     };
-    Page::render(&page).map(Told).map_err(|failure| {
+    told(Page::render(&page), status)
+}
+
+fn told(page: Result<Page, Failure>, status: Status) -> Result<Told, Status> {
+    page.map(Told).map_err(|failure| {
         log::error!(target: crate::logger::TARGET, "{failure}");
         status
     })

@@ -13,7 +13,8 @@ use rocket::{
 use serde_json::json;
 
 use super::{
-    Json, NothingTwice,
+    Json, NothingTwice, Page,
+    errors::after_sign_in,
     sign_in::{go_on, safe_next},
 };
 use crate::{
@@ -53,13 +54,16 @@ pub(super) async fn come_back(
     code: Option<&str>,
     iss: Option<&str>,
     error: Option<&str>,
-) -> Result<Redirect, Failure> {
+) -> Result<Result<Redirect, (Status, Page)>, Failure> {
     let oidc = strategy(app)?;
-    let flow = flow::finish(app, jar, state.unwrap_or_default())?;
-    let callback = Callback { code, iss, error };
-    let arrived = oidc.come_back(app, &flow, callback).await?;
-    session::begin(app, jar, arrived.user, arrived.proof()).await?;
-    Ok(go_on(flow.next.as_deref()))
+    let outcome = async {
+        let flow = flow::finish(app, jar, state.unwrap_or_default())?;
+        let callback = Callback { code, iss, error };
+        let arrived = oidc.come_back(app, &flow, callback).await?;
+        session::begin(app, jar, arrived.user, arrived.proof()).await?;
+        Ok(go_on(flow.next.as_deref()))
+    };
+    after_sign_in(outcome.await)
 }
 
 #[derive(FromForm)]

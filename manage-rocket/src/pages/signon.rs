@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::{
     Json, NothingTwice, Page,
+    errors::after_sign_in,
     sign_in::{go_on, safe_next},
     sign_out,
 };
@@ -66,12 +67,15 @@ pub(super) async fn come_back(
     state: Option<&str>,
     code: Option<&str>,
     error: Option<&str>,
-) -> Result<Redirect, Failure> {
+) -> Result<Result<Redirect, (Status, Page)>, Failure> {
     let signon = strategy(app)?;
-    let flow = flow::finish(app, jar, state.unwrap_or_default())?;
-    let user = signon.come_back(app, &flow, code, error).await?;
-    session::begin(app, jar, user, session::Proof::default()).await?;
-    Ok(go_on(flow.next.as_deref()))
+    let outcome = async {
+        let flow = flow::finish(app, jar, state.unwrap_or_default())?;
+        let user = signon.come_back(app, &flow, code, error).await?;
+        session::begin(app, jar, user, session::Proof::default()).await?;
+        Ok(go_on(flow.next.as_deref()))
+    };
+    after_sign_in(outcome.await)
 }
 
 /// What Signon and its users know as signing out: ends the session here, then leads to

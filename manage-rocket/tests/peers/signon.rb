@@ -33,7 +33,7 @@ class Stand < Rails::Application
   config.session_store :cookie_store, key: "_signon"
 end
 
-# No file: the database is this process's.
+# No file: the one connection is the database, and requests take turns with it.
 ENV["DATABASE_URL"] = "sqlite3::memory:?pool=1"
 
 Doorkeeper.configure do
@@ -145,6 +145,8 @@ Stand.routes.draw do
   post "/test/people/:login", to: "tests#update"
   post "/test/tokens/:login", to: "tests#token"
 end
+
+ActiveRecord::Base.clear_active_connections!
 
 server = WEBrick::HTTPServer.new(BindAddress: "127.0.0.1", Port: 0, AccessLog: [], Logger: WEBrick::Log.new($stderr, WEBrick::Log::WARN))
 server.mount "/", Rack::Handler::WEBrick, Stand
