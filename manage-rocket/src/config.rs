@@ -434,4 +434,229 @@ mod tests {
             SignIn::Mock { nobody: false }
         ));
     }
+
+    #[test]
+    fn each_strategy_says_what_it_lacks() {
+        const SIGNON: (&str, &str) = ("MANAGE_SIGN_IN", "signon");
+        const OIDC: (&str, &str) = ("MANAGE_SIGN_IN", "oidc");
+        const ISSUER: (&str, &str) = ("MANAGE_OIDC_ISSUER", "https://op.example");
+        const CLIENT: (&str, &str) = ("MANAGE_OIDC_CLIENT_ID", "x");
+        const SECRET: (&str, &str) = ("MANAGE_OIDC_CLIENT_SECRET", "a secret");
+        const SIGNON_URL: (&str, &str) = ("MANAGE_SIGNON_URL", "https://signon.example/");
+        const OAUTH_ID: (&str, &str) = ("GDS_SSO_OAUTH_ID", "id");
+        const OAUTH_SECRET: (&str, &str) = ("GDS_SSO_OAUTH_SECRET", "a secret");
+        let plain =
+            "must be an https:// address without query (http:// only for this very machine)";
+        let rows: &[(&str, &[(&str, &str)], String)] = &[
+            ("no Signon", &[SIGNON], "MANAGE_SIGNON_URL is not set".to_owned()),
+            (
+                "Signon in the clear",
+                &[SIGNON, ("MANAGE_SIGNON_URL", "http://signon.example")],
+                format!("MANAGE_SIGNON_URL {plain}"),
+            ),
+            (
+                "no secret for Signon",
+                &[SIGNON, SIGNON_URL, OAUTH_ID],
+                "GDS_SSO_OAUTH_SECRET is not set".to_owned(),
+            ),
+            (
+                "an empty secret",
+                &[SIGNON, SIGNON_URL, OAUTH_ID, ("GDS_SSO_OAUTH_SECRET", "")],
+                "GDS_SSO_OAUTH_SECRET is empty".to_owned(),
+            ),
+            (
+                "a secret twice",
+                &[SIGNON, SIGNON_URL, OAUTH_ID, OAUTH_SECRET, ("GDS_SSO_OAUTH_SECRET_FILE", "x")],
+                "GDS_SSO_OAUTH_SECRET and GDS_SSO_OAUTH_SECRET_FILE are both set; set one".to_owned(),
+            ),
+            (
+                "no id at Signon",
+                &[SIGNON, SIGNON_URL, OAUTH_SECRET],
+                "GDS_SSO_OAUTH_ID is not set".to_owned(),
+            ),
+            (
+                "two words about the strategy",
+                &[OIDC, ("GDS_SSO_STRATEGY", "real")],
+                "GDS_SSO_STRATEGY says signon, and MANAGE_SIGN_IN says oidc".to_owned(),
+            ),
+            (
+                "a strategy of another name",
+                &[("GDS_SSO_STRATEGY", "production")],
+                "GDS_SSO_STRATEGY must be mock or real".to_owned(),
+            ),
+            (
+                "Signon's setting for another strategy",
+                &[MOCK, SIGNON_URL],
+                "MANAGE_SIGNON_URL is a setting of MANAGE_SIGN_IN=signon".to_owned(),
+            ),
+            (
+                "OpenID Connect's setting for another strategy",
+                &[MOCK, ISSUER],
+                "MANAGE_OIDC_ISSUER is a setting of MANAGE_SIGN_IN=oidc".to_owned(),
+            ),
+            ("no issuer", &[OIDC], "MANAGE_OIDC_ISSUER is not set".to_owned()),
+            (
+                "an issuer in the clear",
+                &[OIDC, ("MANAGE_OIDC_ISSUER", "http://op.example")],
+                format!("MANAGE_OIDC_ISSUER {plain}"),
+            ),
+            (
+                "no proof of the client",
+                &[OIDC, ISSUER, CLIENT],
+                "MANAGE_OIDC_CLIENT_KEY is not set, and MANAGE_OIDC_CLIENT_SECRET neither; set one".to_owned(),
+            ),
+            (
+                "an Ed25519 key for an RSA key",
+                &[OIDC, ISSUER, CLIENT, ("MANAGE_OIDC_CLIENT_KEY", RFC8037_PEM)],
+                "MANAGE_OIDC_CLIENT_KEY is not an RSA private key of at least 2048 bits in PKCS#8 PEM".to_owned(),
+            ),
+            (
+                "two proofs",
+                &[OIDC, ISSUER, CLIENT, SECRET, ("MANAGE_OIDC_CLIENT_KEY", RFC8037_PEM)],
+                "MANAGE_OIDC_CLIENT_SECRET and MANAGE_OIDC_CLIENT_KEY are both set; set one".to_owned(),
+            ),
+            (
+                "no client",
+                &[OIDC, ISSUER, SECRET],
+                "MANAGE_OIDC_CLIENT_ID is not set".to_owned(),
+            ),
+            (
+                "scopes without openid",
+                &[OIDC, ISSUER, CLIENT, SECRET, ("MANAGE_OIDC_SCOPES", "profile")],
+                "MANAGE_OIDC_SCOPES must have openid among them".to_owned(),
+            ),
+            (
+                "a level of none",
+                &[OIDC, ISSUER, CLIENT, SECRET, ("MANAGE_OIDC_MIN_ID_ASSURANCE", "0")],
+                "MANAGE_OIDC_MIN_ID_ASSURANCE must be a level from 1 to 9".to_owned(),
+            ),
+            (
+                "another audience",
+                &[OIDC, ISSUER, CLIENT, SECRET, ("MANAGE_OIDC_ASSERTION_AUDIENCE", "x")],
+                "MANAGE_OIDC_ASSERTION_AUDIENCE must be issuer or token_endpoint".to_owned(),
+            ),
+            (
+                "signing in over plain HTTP",
+                &[OIDC, ISSUER, CLIENT, SECRET, ("MANAGE_PUBLIC_URL", "http://manage.example")],
+                "MANAGE_PUBLIC_URL must be https:// for signing in (http:// only for this very machine)".to_owned(),
+            ),
+            (
+                "the message key for sessions",
+                &[MOCK, ("MANAGE_SESSION_KEY", RFC8037_PEM)],
+                "MANAGE_SESSION_KEY is the message key; make another one (`manage-rocket keygen <folder> session`)".to_owned(),
+            ),
+            (
+                "a folder of secrets that is not there",
+                &[MOCK, ("MANAGE_BYPASS_SECRETS", "/nowhere")],
+                "MANAGE_BYPASS_SECRETS (/nowhere): No such file or directory (os error 2)".to_owned(),
+            ),
+        ];
+        for (name, vars, expected) in rows {
+            let vars: Vec<_> = [KEY].iter().chain(*vars).copied().collect();
+            assert_eq!(&read(&vars, Build::Debug).unwrap_err(), expected, "{name}");
+        }
+        for (name, vars) in [
+            ("Signon", &[SIGNON, SIGNON_URL, OAUTH_ID, OAUTH_SECRET][..]),
+            (
+                "Signon by its own name",
+                &[
+                    ("GDS_SSO_STRATEGY", "real"),
+                    SIGNON_URL,
+                    OAUTH_ID,
+                    OAUTH_SECRET,
+                ],
+            ),
+            ("OpenID Connect", &[OIDC, ISSUER, CLIENT, SECRET]),
+        ] {
+            let vars: Vec<_> = [KEY].iter().chain(vars).copied().collect();
+            let config = read(&vars, Build::Release).unwrap();
+            let shown = format!("{config:?}");
+            assert!(
+                !shown.contains("a secret") && shown.contains("***"),
+                "{name}: {shown}"
+            );
+        }
+        let nobody = read(
+            &[
+                KEY,
+                ("GDS_SSO_STRATEGY", "mock"),
+                ("GDS_SSO_MOCK_INVALID", "1"),
+            ],
+            Build::Debug,
+        );
+        assert!(matches!(
+            nobody.unwrap().sign_in,
+            SignIn::Mock { nobody: true }
+        ));
+        let empty = read(&[KEY, MOCK, ("GDS_SSO_MOCK_INVALID", "")], Build::Debug);
+        assert!(matches!(
+            empty.unwrap().sign_in,
+            SignIn::Mock { nobody: false }
+        ));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn secrets_are_read_from_files_that_nobody_else_reads() {
+        use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, mode: u32, text: &str| {
+            let path = folder.path().join(name);
+            let mut options = std::fs::OpenOptions::new();
+            let file = options.write(true).create_new(true).mode(mode).open(&path);
+            file.unwrap().write_all(text.as_bytes()).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let read = |path: &str| {
+            let vars = [
+                KEY,
+                ("MANAGE_SIGN_IN", "oidc"),
+                ("MANAGE_OIDC_ISSUER", "https://op.example"),
+                ("MANAGE_OIDC_CLIENT_ID", "x"),
+                ("MANAGE_OIDC_CLIENT_SECRET_FILE", path),
+            ];
+            match read(&vars, Build::Release)?.sign_in {
+                SignIn::Oidc(settings) => match &settings.proof {
+                    super::ClientProof::Secret(secret) => Ok(secret.reveal().to_owned()),
+                    super::ClientProof::Key(_) => Err("a key".to_owned()),
+                },
+                SignIn::Mock { .. } | SignIn::Signon(_) => Err("another strategy".to_owned()),
+            }
+        };
+        let good = write("good", 0o600, "a secret\r\n");
+        assert_eq!(read(&good).unwrap(), "a secret");
+        let open = write("open", 0o640, "a secret");
+        let said = read(&open).unwrap_err();
+        assert!(
+            said.ends_with("can be read or written by others than its owner; make it mode 0600"),
+            "{said}"
+        );
+        let empty = write("empty", 0o600, "\n");
+        assert_eq!(
+            read(&empty).unwrap_err(),
+            "MANAGE_OIDC_CLIENT_SECRET_FILE is empty"
+        );
+
+        let secrets = tempfile::tempdir().unwrap();
+        let path = secrets.path().join("screening-gateway");
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        file.unwrap()
+            .write_all(b"thirty-two bytes, and a line end.\n")
+            .unwrap();
+        let folder = secrets.path().to_str().unwrap();
+        let vars = [KEY, MOCK, ("MANAGE_BYPASS_SECRETS", folder)];
+        let config = super::tests::read(&vars, Build::Debug).unwrap();
+        assert!(config.bypass_secrets.of("screening-gateway").is_some());
+        assert!(config.bypass_secrets.of("another").is_none());
+        assert!(!format!("{config:?}").contains("thirty"));
+        std::fs::remove_file(&path).unwrap();
+        let file = options.open(&path);
+        file.unwrap().write_all(b"short").unwrap();
+        let said = super::tests::read(&vars, Build::Debug).unwrap_err();
+        assert!(
+            said.ends_with("a secret of 5 bytes, at least 32 are needed"),
+            "{said}"
+        );
+    }
 }

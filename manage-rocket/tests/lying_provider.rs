@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test fails by panicking"
 )]
@@ -451,16 +452,16 @@ async fn another_provider_s_description_does_not_do() {
     type Bend = fn(&mut Value);
     let bent: &[(&str, Bend)] = &[
         ("another issuer", |d| {
-            d["issuer"] = json!("https://evil.example")
+            d["issuer"] = json!("https://evil.example");
         }),
         ("a token endpoint in the clear", |d| {
-            d["token_endpoint"] = json!("http://evil.example/token")
+            d["token_endpoint"] = json!("http://evil.example/token");
         }),
         ("keys in the clear", |d| {
-            d["jwks_uri"] = json!("http://evil.example/jwks")
+            d["jwks_uri"] = json!("http://evil.example/jwks");
         }),
         ("a way there that is a script", |d| {
-            d["authorization_endpoint"] = json!("javascript:alert(1)")
+            d["authorization_endpoint"] = json!("javascript:alert(1)");
         }),
         ("no userinfo", |d| {
             d.as_object_mut().unwrap().remove("userinfo_endpoint");
@@ -506,7 +507,7 @@ async fn only_a_logout_token_ends_sessions() {
     };
     let bent: &[(&str, Bend)] = &[
         ("another issuer", |_, c| {
-            c["iss"] = json!("https://evil.example")
+            c["iss"] = json!("https://evil.example");
         }),
         ("another audience", |_, c| c["aud"] = json!("another")),
         ("expired", |_, c| c["exp"] = json!(START - 60)),
@@ -516,12 +517,9 @@ async fn only_a_logout_token_ends_sessions() {
         ("made in the future", |_, c| c["iat"] = json!(START + 61)),
         ("no event", |_, c| c["events"] = json!({})),
         ("another event", |_, c| c["events"] = json!({ "x": {} })),
-        (
-            "an event that is no object",
-            |_, c| {
-                c["events"] = json!({ "http://schemas.openid.net/event/backchannel-logout": true })
-            },
-        ),
+        ("an event that is no object", |_, c| {
+            c["events"] = json!({ "http://schemas.openid.net/event/backchannel-logout": true });
+        }),
         ("an ID token's nonce", |_, c| c["nonce"] = json!("x")),
         ("no jti", |_, c| {
             c.as_object_mut().unwrap().remove("jti");

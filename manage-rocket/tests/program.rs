@@ -181,6 +181,26 @@ fn keygen_makes_a_pair_that_only_its_owner_can_read() {
 }
 
 #[test]
+fn keygen_makes_another_pair_for_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = keygen(folder.path());
+    let output = program()
+        .arg("keygen")
+        .arg(folder.path())
+        .arg("session")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let session = String::from_utf8(output.stdout).unwrap();
+    assert_ne!(session.trim(), message);
+    for name in ["session-private.pem", "session-public.pem"] {
+        assert!(folder.path().join(name).is_file(), "{name}");
+    }
+    let wrong = program().arg("keygen").arg(folder.path()).arg("x").output();
+    assert_eq!(wrong.unwrap().status.code(), Some(64));
+}
+
+#[test]
 #[cfg(unix)]
 fn keygen_leaves_nothing_half_made() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,8 @@
 //! cookies a host), and the sign-in services that it meets: what a sign-in needs that
 //! crosses from one server to another.
 
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     cell::RefCell,
     io::{BufRead as _, BufReader},
