@@ -67,7 +67,7 @@ async fn a_token_is_shown_once_and_the_gateway_takes_it_until_it_ends() {
     assert_eq!(made.header("cache-control"), "no-store");
     let token = common::between(
         &made.body,
-        r#"id="token" rows="5" readonly spellcheck="false">"#,
+        r#"id="token" rows="8" readonly spellcheck="false">"#,
         '<',
     );
     let token = token.unwrap();

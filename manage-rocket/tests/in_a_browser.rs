@@ -51,7 +51,11 @@ fn launch(folder: &tempfile::TempDir) -> Browser {
         program: &machine().0,
         profile: &folder.path().join("profile"),
         headless: true,
-        arguments: &[],
+        // No name is resolved but this machine's.
+        arguments: &[
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+                .to_owned(),
+        ],
     })
     .unwrap()
 }
