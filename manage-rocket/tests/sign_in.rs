@@ -202,6 +202,106 @@ async fn a_session_idles_out_and_ends() {
 }
 
 #[rocket::async_test]
+async fn with_the_invalid_mock_everyone_is_a_stranger() {
+    let site = Site::new().await;
+    let browser = site.signed_in(RADIOGRAPHER).await;
+    let cookie = browser
+        .client
+        .cookies()
+        .get("manage_session")
+        .unwrap()
+        .clone();
+    let page = browser.get("/sign-in").await;
+    let person = person_on(&page, RADIOGRAPHER);
+    let mut config = site.config.clone();
+    config.sign_in = manage_rocket::config::SignIn::Mock { nobody: true };
+    let stranger = site.browser_of(config).await;
+    stranger.client.cookies().add(cookie.into_owned());
+    assert_eq!(stranger.get("/clinics").await.status, 303);
+    let page = stranger.get("/sign-in").await;
+    assert!(page.body.contains("There is nobody to sign in as"));
+    let answer = try_to_sign_in(
+        &stranger,
+        &sign_in_csrf(&site, &stranger).await,
+        &person,
+        &[],
+    )
+    .await;
+    assert_eq!(answer.status, 403);
+}
+
+/// The form's token, which the page without people does not show: another page of the same
+/// browser did.
+async fn sign_in_csrf(site: &Site, browser: &Browser) -> String {
+    let cookie = browser
+        .client
+        .cookies()
+        .get("manage_sign_in")
+        .unwrap()
+        .clone();
+    let other = site.browser().await;
+    other.client.cookies().add(cookie.into_owned());
+    other.get("/sign-in").await.csrf().to_owned()
+}
+
+#[rocket::async_test]
+async fn a_session_of_another_strategy_is_none() {
+    let site = Site::new().await;
+    let browser = site.signed_in(RADIOGRAPHER).await;
+    assert_eq!(browser.get("/clinics").await.status, 200);
+    site.execute("UPDATE users SET strategy = 'oidc' WHERE uid = 'radiographer'")
+        .await;
+    assert_eq!(browser.get("/clinics").await.status, 303);
+    // And what belongs to the other strategies is not there.
+    for address in [
+        "/auth/gds",
+        "/auth/gds/callback",
+        "/auth/gds/sign_out",
+        "/auth/oidc",
+    ] {
+        assert_eq!(browser.get(address).await.status, 404, "{address}");
+    }
+    let reauth = "/auth/gds/api/users/radiographer/reauth";
+    assert_eq!(browser.post(reauth, &[], &[]).await.status, 404);
+}
+
+#[rocket::async_test]
+async fn over_https_every_cookie_of_a_sign_in_is_bound_to_this_host() {
+    let site = Site::with_vars(
+        &[
+            ("MANAGE_PUBLIC_URL", "https://manage.example"),
+            ("MANAGE_SIGN_IN", "signon"),
+            ("MANAGE_SIGNON_URL", "https://signon.example"),
+            ("GDS_SSO_OAUTH_ID", "id"),
+            ("GDS_SSO_OAUTH_SECRET", "secret"),
+        ],
+        |_| (),
+    )
+    .await;
+    let leave = site
+        .browser()
+        .await
+        .get("/auth/gds?next=//evil.example/")
+        .await;
+    assert!(
+        leave
+            .location
+            .starts_with("https://signon.example/oauth/authorize?")
+    );
+    assert!(!leave.location.contains("evil"));
+    let cookies = leave.headers("set-cookie");
+    assert_eq!(cookies.len(), 1);
+    assert!(cookies[0].starts_with("__Host-manage_flow_"), "{cookies:?}");
+    for attribute in ["Secure", "HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookies[0].contains(attribute), "{attribute}");
+    }
+    assert!(!cookies[0].contains("Domain"));
+    // The place to go on to is in the cookie, sealed, and was none of another host's.
+    let value = common::between(cookies[0], "=", ';').unwrap();
+    assert_eq!(value.split('.').nth(2), Some(""));
+}
+
+#[rocket::async_test]
 async fn whoever_is_disabled_is_out_at_once() {
     let site = Site::new().await;
     let browser = site.signed_in(RADIOGRAPHER).await;
