@@ -94,6 +94,8 @@ use listen::{Deadlines, Server, Slots, Transport};
 use memory::Keep;
 use notify::Notify;
 use route::{Gateway, Paths, State};
+#[cfg(feature = "journal")]
+use sink::Sink;
 use tallies::Tallies;
 
 /// Connections at once on a listener for metrics alone: whoever collects needs one.
@@ -202,7 +204,7 @@ fn serve(
     tallies: &Arc<Tallies>,
     notify: Notify,
 ) -> Result<(), Stop> {
-    let keeping = keep(&config, &mut intake)?;
+    let mut keeping = keep(&config, &mut intake)?;
     if !intake.clock_is_set() {
         ::log::warn!("the clock is not set: no message is judged until it is");
     }
@@ -268,6 +270,7 @@ fn serve(
     let also = keeping.probe();
     let probe = health::start(health, call, also, beat);
     let probe = probe.map_err(|error| os("the probe", &error))?;
+    keeping.deliver()?;
     let (name, source) = config.keys;
     let keys_can_change = match source {
         KeySource::Path(path) => {
@@ -321,6 +324,8 @@ struct Keeping {
     #[cfg(feature = "journal")]
     queue: Arc<Queue>,
     #[cfg(feature = "journal")]
+    sink: Option<Box<dyn Sink>>,
+    #[cfg(feature = "journal")]
     deliveries: Option<Running>,
 }
 
@@ -350,21 +355,18 @@ fn keep(config: &Config, intake: &mut Intake) -> Result<Keeping, Stop> {
     let journal = Arc::new(journal.map_err(|error| os("the journal", &error))?);
     let keeper: Arc<dyn Keep> = Arc::<Journal>::clone(&journal);
     intake.keep_in(keeper, newest);
-    let deliveries = match &config.deliver {
+    let sink = match &config.deliver {
         Some((target, timeout)) => {
-            let sink = sink::open(target.clone(), *timeout)
-                .map_err(|error| os("GATEWAY_DELIVER_URL", &error))?;
-            let outbox: Arc<dyn Outbox> = Arc::<Journal>::clone(&journal);
-            let running = deliver::start(&queue, outbox, sink, bounds.max_age_secs, clock::system)
-                .map_err(|error| os("deliveries", &error))?;
-            Some(running)
+            let sink = sink::open(target.clone(), *timeout);
+            Some(sink.map_err(|error| os("GATEWAY_DELIVER_URL", &error))?)
         }
         None => None,
     };
     Ok(Keeping {
         journal: Some(journal),
         queue,
-        deliveries,
+        sink,
+        deliveries: None,
     })
 }
 
@@ -389,6 +391,28 @@ impl Keeping {
             return own.map(Arc::clone).to_vec();
         }
         Vec::new()
+    }
+
+    /// Begins to deliver, where that was asked for. The last step of a start: one that fails
+    /// and is tried again for ever must not send a message each time and forget it.
+    #[cfg_attr(
+        not(feature = "journal"),
+        expect(
+            clippy::unnecessary_wraps,
+            clippy::unused_self,
+            clippy::needless_pass_by_ref_mut,
+            reason = "with a journal it has use for all of them"
+        )
+    )]
+    fn deliver(&mut self) -> Result<(), Stop> {
+        #[cfg(feature = "journal")]
+        if let (Some(journal), Some(sink)) = (&self.journal, self.sink.take()) {
+            let outbox: Arc<dyn Outbox> = Arc::<Journal>::clone(journal);
+            let keep_secs = journal.max_age_secs();
+            let running = deliver::start(&self.queue, outbox, sink, keep_secs, clock::system);
+            self.deliveries = Some(running.map_err(|error| os("deliveries", &error))?);
+        }
+        Ok(())
     }
 
     /// Proves that it works.

@@ -195,6 +195,7 @@ struct Shared {
     done: Condvar,
     gauges: Gauges,
     max_bytes: u64,
+    max_age_secs: u32,
     /// Whether messages wait here for their delivery.
     delivers: bool,
     /// Not writable: messages are answered 503.
@@ -321,6 +322,7 @@ impl Opened {
                 last: Latest::new(),
             },
             max_bytes: self.segments.bounds().max_bytes,
+            max_age_secs: self.segments.bounds().max_age_secs,
             delivers: self.segments.bounds().delivers,
             trouble: Arc::default(),
             damage: Arc::default(),
@@ -418,6 +420,11 @@ impl Journal {
     /// Bytes of all segments at most.
     pub(crate) fn max_bytes(&self) -> u64 {
         self.shared.max_bytes
+    }
+
+    /// How long a message may stay after it could have gone.
+    pub(crate) fn max_age_secs(&self) -> u32 {
+        self.shared.max_age_secs
     }
 
     /// Set while nothing can be kept.
