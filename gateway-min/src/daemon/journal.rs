@@ -37,7 +37,7 @@ use super::{
     exit::{Code, Stop},
     files::{
         self,
-        folder::{Disk, Folder},
+        folder::{self, Disk, Folder},
     },
     health::{PATIENCE, PERIOD, STALE, Trouble},
     memory::{Deliveries, Held, Keep, Memory},
@@ -503,6 +503,8 @@ impl Outbox for Journal {
             }
             // What is not there in a folder that is ours will not come back.
             Ok(None) if self.disk.check().is_ok() => Err(Unreadable::Lost),
+            // Limits of this process pass, and say nothing about the message.
+            Err(error) if folder::is_bad_block(&error) => Err(Unreadable::Stuck),
             Ok(None) | Err(_) => Err(Unreadable::Unavailable),
         }
     }
