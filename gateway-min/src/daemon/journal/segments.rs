@@ -57,6 +57,12 @@ impl Bounds {
     const fn for_entries(&self) -> u64 {
         self.max_bytes / 4 * 3
     }
+
+    /// Copies stop here. What becomes of entries fits in the rest: a note is a tenth of the
+    /// shortest message.
+    const fn for_copies(&self) -> u64 {
+        self.max_bytes / 8 * 7
+    }
 }
 
 /// Why something was not kept.
@@ -251,7 +257,9 @@ impl<D: Disk> Segments<D> {
             if let Some(fate) = reading.settled.get(seq) {
                 kept.fate = *fate;
             }
-            if let Some((_, digest)) = reading.known.get(&kept.id) {
+            if let Some((latest, digest)) = reading.known.get(&kept.id)
+                && latest == seq
+            {
                 found.remembered.push((kept.id, *digest, kept.exp));
             }
         }
@@ -331,10 +339,12 @@ impl<D: Disk> Segments<D> {
                 self.state.newest = self.state.newest.max(entry.accepted);
                 self.state.next = self.state.next.max(entry.seq.saturating_add(1));
                 let known = reading.known.insert(entry.id, (entry.seq, entry.digest));
-                if let Some((other, _)) = known
+                if let Some((other, digest)) = known
                     && other != entry.seq
+                    && digest == entry.digest
                 {
-                    // Its answer was 503, and it was asked again.
+                    // Its answer was 503, and it was asked again. Other content was accepted
+                    // when the first had been forgotten, and is another message.
                     self.entries.remove(&other);
                 }
                 let place = place(number, at, len);
@@ -398,14 +408,9 @@ impl<D: Disk> Segments<D> {
                 for done in results.iter().flatten() {
                     if let Done::Kept(seq, kept) = done {
                         self.entries.insert(*seq, *kept);
+                        // By the clock that judged it, not by what that has become since.
+                        self.state.newest = self.state.newest.max(kept.accepted);
                     }
-                }
-                if results
-                    .iter()
-                    .flatten()
-                    .any(|done| matches!(done, Done::Kept(..)))
-                {
-                    self.state.newest = self.state.newest.max(time.0);
                 }
             }
             Err(error) => {
@@ -446,7 +451,13 @@ impl<D: Disk> Segments<D> {
                         // At once: longer than needed is safe where the write fails.
                         kept.exp = kept.exp.max(entry.exp);
                         let (seq, exp) = (*seq, kept.exp);
+                        let at = buffer.len();
                         Record::Extended { seq, exp }.write(number, buffer);
+                        // Of these there can be any number.
+                        if changes.used + bytes(buffer.len()) > self.bounds.for_copies() {
+                            buffer.truncate(at);
+                            return Err(Fault::Full);
+                        }
                         changes.notes = true;
                         Ok(Done::Written)
                     }
@@ -486,8 +497,12 @@ impl<D: Disk> Segments<D> {
 
     /// A new segment, which has its name only when it is whole.
     fn begin(&mut self, now: Instant) -> io::Result<Segment> {
-        self.last_number += 1;
-        let number = self.last_number;
+        // In a folder that was exchanged meanwhile there may be others, which are not ours to
+        // replace.
+        let newest = list(&*self.disk)?.last().map_or(0, |(number, _)| *number);
+        let number = self.last_number.max(newest).checked_add(1);
+        let number = number.ok_or(ErrorKind::FileTooLarge)?;
+        self.last_number = number;
         let (unfinished, name) = (unfinished(number), name(number));
         let mut bytes = record::header(number).to_vec();
         Record::State(self.state).write(number, &mut bytes);
@@ -572,7 +587,9 @@ impl<D: Disk> Segments<D> {
                 .all(|kept| kept.is_due(&self.bounds, time.0, 0));
             let overdue =
                 entries.any(|kept| kept.is_due(&self.bounds, time.0, self.bounds.max_age_secs));
-            if !(all || overdue) || self.is_evidence(&oldest, time.1) {
+            // Evidence is not worth an outage, however often the gateway was started.
+            let stays = self.is_evidence(&oldest, time.1) && !self.is_tight(MAX_RECORD);
+            if !(all || overdue) || stays {
                 break;
             }
             self.carry_over(oldest, time, moved)?;

@@ -584,6 +584,121 @@ fn full_is_said_in_time_and_ends_when_something_may_go() {
 }
 
 #[test]
+fn copies_never_take_the_room_of_what_becomes_of_messages() {
+    let place = Place::new("copies");
+    let bounds = Bounds {
+        max_bytes: 16 << 10,
+        ..BOUNDS
+    };
+    let (mut segments, _) = place.open(bounds);
+    let mut last = 0;
+    while let Ok((seq, _)) = keep(&mut segments, 1, 5000) {
+        last = seq;
+    }
+    let mut refused = None;
+    for later in 1..1000 {
+        let wish = Wish::Extend(entry(1, 5000 + later, b"t"));
+        refused = commit(&mut segments, wish, &mut Vec::new(), 1000).err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    assert_eq!(refused, Some(Fault::Full));
+    let mut notes: Vec<_> = (1..=last).map(|seq| (seq, Fate::Delivered)).collect();
+    commit(&mut segments, Wish::Probe, &mut notes, 1000).unwrap();
+    assert!(notes.is_empty() && segments.len() <= bounds.max_bytes);
+}
+
+#[test]
+fn a_clock_that_jumps_while_the_disk_is_slow_does_not_date_what_was_accepted() {
+    let place = Place::new("newest");
+    let (mut segments, _) = place.open(BOUNDS);
+    let wish = Wish::Keep(entry(1, 5000, b"t"));
+    commit(&mut segments, wish, &mut Vec::new(), 9_000_000).unwrap();
+    segments.seal();
+    commit(&mut segments, Wish::Probe, &mut Vec::new(), 1000).unwrap();
+    drop(segments);
+    assert_eq!(place.open(BOUNDS).0.state().newest, at(1000));
+}
+
+#[test]
+fn other_content_under_a_forgotten_id_is_another_message() {
+    let place = Place::new("other");
+    let (mut segments, _) = place.open(BOUNDS);
+    keep(&mut segments, 1, 1500).unwrap();
+    let other = Entry {
+        digest: [7; 16],
+        ..entry(1, 5000, b"other")
+    };
+    commit(&mut segments, Wish::Keep(other), &mut Vec::new(), 2000).unwrap();
+    drop(segments);
+    let (segments, found) = place.open(BOUNDS);
+    let both = [(1, 1500, Fate::Waiting), (1, 5000, Fate::Waiting)];
+    assert_eq!(told(&segments), both);
+    assert_eq!(remembered(&found), BTreeSet::from([(1, 7, 5000)]));
+    assert_eq!(found.remembered.len(), 1);
+}
+
+#[test]
+fn segments_of_another_folder_are_not_replaced() {
+    let place = Place::new("exchanged");
+    let (mut segments, _) = place.open(BOUNDS);
+    keep(&mut segments, 1, 5000).unwrap();
+    let path = place.outer.0.join("journal");
+    fs::rename(&path, place.outer.0.join("aside")).unwrap();
+    place.folder().make().unwrap();
+    for number in [2, u64::MAX - 1] {
+        place.write(&name(number), b"somebody's");
+        keep(&mut segments, 2, 5000).unwrap();
+        assert_eq!(
+            fs::read(path.join(name(number))).unwrap(),
+            b"somebody's",
+            "{number}"
+        );
+        segments.seal();
+    }
+    // There is no number behind the last.
+    assert_eq!(keep(&mut segments, 3, 5000).err(), Some(Fault::Full));
+}
+
+#[test]
+fn damage_is_looked_at_and_not_waited_for_when_room_is_needed() {
+    let place = Place::new("evidence");
+    let bounds = Bounds {
+        max_bytes: 64 << 10,
+        delivers: false,
+        ..BOUNDS
+    };
+    keep(&mut place.open(bounds).0, 1, 1500).unwrap();
+    keep(&mut place.open(bounds).0, 2, 1500).unwrap();
+    let (first, mut bytes) = place.bytes().remove(0);
+    let end = bytes.len() - 1;
+    bytes[end] ^= 1;
+    place.write(&first, &bytes);
+    // Started every night, it is never as old as its evidence.
+    let mut full = 0;
+    for night in 0..40 {
+        let (mut segments, found) = place.open(bounds);
+        let is_there = place.bytes()[0].0 == first;
+        assert_eq!(found.damage.len(), usize::from(is_there));
+        for n in 0..30 {
+            if segments.is_tight(MAX_RECORD) {
+                let time = (at(9000), Instant::now());
+                segments.reclaim(time, &mut |_, _| {}).unwrap();
+            }
+            let message = Entry {
+                id: [n, night, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                fate: Fate::NotForDelivery,
+                ..entry(n, 1500, &[b'a'; 100])
+            };
+            let kept = commit(&mut segments, Wish::Keep(message), &mut Vec::new(), 1000);
+            full += u32::from(kept.is_err());
+        }
+    }
+    assert_eq!(full, 0);
+}
+
+#[test]
 fn what_may_stay_longest_is_carried_over_and_the_rest_goes_in_time() {
     let place = Place::new("carried");
     let (mut segments, _) = place.open(BOUNDS);
