@@ -585,3 +585,22 @@ fn say(text: &str) -> Result<(), Stop> {
         .write_all(text.as_bytes())
         .map_err(|error| Stop::new(Code::Io, format!("standard output: {error}")))
 }
+
+#[cfg(all(test, feature = "journal"))]
+mod tests {
+    use std::{prelude::v1::*, time::Duration};
+
+    use super::{DELIVERY_DRAIN, DRAIN, JOURNAL_DRAIN, log};
+
+    #[test]
+    fn the_unit_leaves_the_time_that_a_stop_may_take() {
+        let unit = include_str!("../systemd/gateway-min.service");
+        let (_, rest) = unit.split_once("\nTimeoutStopSec=").unwrap();
+        let (secs, _) = rest.split_once("s\n").unwrap();
+        let longest = DRAIN + DELIVERY_DRAIN + JOURNAL_DRAIN + log::FLUSH;
+        let patience = Duration::from_secs(secs.parse().unwrap());
+        assert!(patience > longest, "{patience:?} for {longest:?}");
+        let told = format!("takes {} seconds at most", longest.as_secs());
+        assert!(unit.contains(&told), "{told}");
+    }
+}

@@ -245,7 +245,9 @@ fn tell(entry: &Entry<'_>, known: &Known, content: bool, room: &mut Decoded, lin
             }
             if content {
                 line.extend_from_slice(b",\"claims\":");
-                line.extend_from_slice(decoded);
+                // Such bytes stand between its tokens alone: within texts they are escaped.
+                let one_line = decoded.iter().map(|byte| (*byte).max(b' '));
+                line.extend(one_line);
             }
         }
     }
