@@ -349,12 +349,11 @@ mod tests {
             assert!(read[bytes.len()..].iter().all(|byte| *byte == 0), "{name}");
         }
         let mut asked = 0_u32;
-        let mut gone = Patient::new(|_: &mut [u8], _| {
+        let gone = Patient::new(|_: &mut [u8], _| {
             asked += 1;
             Err(io::Error::from_raw_os_error(EIO))
         });
-        let error = io::copy(&mut gone, &mut io::sink()).unwrap_err();
-        drop(gone);
+        let error = io::copy(&mut { gone }, &mut io::sink()).unwrap_err();
         assert!(is_bad_block(&error) && asked > MOST_BAD);
         let mut denied = Patient::new(|_: &mut [u8], _| Err(ErrorKind::PermissionDenied.into()));
         let error = denied.read(&mut [0]).unwrap_err();
