@@ -161,7 +161,7 @@ impl Disk for Folder {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Read>> {
         let file = File::open(self.file(name))?;
-        Ok(Box::new(Patient::new(move |into, at| {
+        Ok(Box::new(PastBadBlocks::new(move |into, at| {
             file.read_at(into, at)
         })))
     }
@@ -234,13 +234,13 @@ fn len(bytes: usize) -> u64 {
 
 /// Reads past blocks that the disk does not give. A card that lost one of them must not cost
 /// what is in all others: whoever reads finds zeros, which are damage to be told.
-struct Patient<R> {
+struct PastBadBlocks<R> {
     read: R,
     at: u64,
     bad: u32,
 }
 
-impl<R: FnMut(&mut [u8], u64) -> io::Result<usize>> Patient<R> {
+impl<R: FnMut(&mut [u8], u64) -> io::Result<usize>> PastBadBlocks<R> {
     /// `read` fills a buffer from a place on.
     const fn new(read: R) -> Self {
         Self {
@@ -251,7 +251,7 @@ impl<R: FnMut(&mut [u8], u64) -> io::Result<usize>> Patient<R> {
     }
 }
 
-impl<R: FnMut(&mut [u8], u64) -> io::Result<usize>> Read for Patient<R> {
+impl<R: FnMut(&mut [u8], u64) -> io::Result<usize>> Read for PastBadBlocks<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = match (self.read)(into, self.at) {
             Err(error) if is_bad_block(&error) && self.bad < MOST_BAD => {
@@ -279,7 +279,7 @@ mod tests {
         prelude::v1::*,
     };
 
-    use super::{BLOCK, Disk, EIO, Folder, MOST_BAD, Patient, is_bad_block};
+    use super::{BLOCK, Disk, EIO, Folder, MOST_BAD, PastBadBlocks, is_bad_block};
     use crate::daemon::files::tests as files;
 
     #[test]
@@ -324,7 +324,7 @@ mod tests {
             ("two", &[1, 3]),
             ("the last, which is short", &[5]),
         ] {
-            let mut patient = Patient::new(|into: &mut [u8], at: u64| {
+            let mut past = PastBadBlocks::new(|into: &mut [u8], at: u64| {
                 let at = usize::try_from(at).unwrap();
                 if at < bytes.len() && bad.contains(&(at / block)) {
                     return Err(io::Error::from_raw_os_error(EIO));
@@ -338,7 +338,7 @@ mod tests {
                 Ok(len)
             });
             let mut read = Vec::new();
-            patient.read_to_end(&mut read).unwrap();
+            past.read_to_end(&mut read).unwrap();
             let wanted = |at: usize| if bad.contains(&(at / block)) { 0 } else { 7 };
             assert!(read.len() >= bytes.len(), "{name}");
             let same = read[..bytes.len()].iter().enumerate();
@@ -349,13 +349,14 @@ mod tests {
             assert!(read[bytes.len()..].iter().all(|byte| *byte == 0), "{name}");
         }
         let mut asked = 0_u32;
-        let gone = Patient::new(|_: &mut [u8], _| {
+        let gone = PastBadBlocks::new(|_: &mut [u8], _| {
             asked += 1;
             Err(io::Error::from_raw_os_error(EIO))
         });
         let error = io::copy(&mut { gone }, &mut io::sink()).unwrap_err();
         assert!(is_bad_block(&error) && asked > MOST_BAD);
-        let mut denied = Patient::new(|_: &mut [u8], _| Err(ErrorKind::PermissionDenied.into()));
+        let mut denied =
+            PastBadBlocks::new(|_: &mut [u8], _| Err(ErrorKind::PermissionDenied.into()));
         let error = denied.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     }
