@@ -43,6 +43,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Returns when the folder's names are on the disk.
     fn sync_names(&self) -> io::Result<()>;
     fn cut(&self, name: &str, len: u64) -> io::Result<()>;
+    /// Returns when the bytes and the length of a file that nobody appends to are on the disk.
+    fn sync_named(&self, name: &str) -> io::Result<()>;
     fn remove(&self, name: &str) -> io::Result<()>;
 }
 
@@ -204,6 +206,10 @@ impl Disk for Folder {
     fn cut(&self, name: &str, len: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(self.file(name))?;
         file.set_len(len)
+    }
+
+    fn sync_named(&self, name: &str) -> io::Result<()> {
+        File::open(self.file(name))?.sync_all()
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

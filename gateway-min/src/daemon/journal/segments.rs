@@ -177,6 +177,8 @@ pub(super) struct Segments<D: Disk> {
     entries: BTreeMap<u64, Kept>,
     state: State,
     last_number: u64,
+    /// A segment's unfinished end that could not be cut off yet, and where it begins.
+    tail: Option<(u64, u64)>,
     opened: Instant,
     buffer: Vec<u8>,
 }
@@ -235,6 +237,7 @@ impl<D: Disk> Segments<D> {
             entries: BTreeMap::new(),
             state: State::EMPTY,
             last_number: segments.last().map_or(0, |(number, _)| *number),
+            tail: None,
             opened: Instant::now(),
             buffer: Vec::new(),
         };
@@ -309,13 +312,28 @@ impl<D: Disk> Segments<D> {
         segment.damaged = found.damage.len() > faults;
         if let Some((at, len)) = torn {
             found.torn = Some(format!("{name}: {len} unfinished bytes at {at}"));
-            // Where it cannot be cut it is met again, and is as harmless then.
-            if self.disk.cut(&name, at).is_ok() {
+            self.tail = Some((number, at));
+        }
+        self.sealed.push_back(segment);
+        self.cut_tail();
+        Ok(())
+    }
+
+    /// Cuts off an unfinished end, for good before another segment follows: there it would
+    /// be damage. Where it cannot be cut it is tried again with the next segment.
+    fn cut_tail(&mut self) {
+        let Some((number, at)) = self.tail else {
+            return;
+        };
+        let name = name(number);
+        let cut = self.disk.cut(&name, at);
+        if cut.and_then(|()| self.disk.sync_named(&name)).is_ok() {
+            self.tail = None;
+            let mut sealed = self.sealed.iter_mut();
+            if let Some(segment) = sealed.find(|segment| segment.number == number) {
                 segment.len = at;
             }
         }
-        self.sealed.push_back(segment);
-        Ok(())
     }
 
     fn found(
@@ -489,6 +507,7 @@ impl<D: Disk> Segments<D> {
         self.last_number += 1;
         let number = self.last_number;
         let (unfinished, name) = (unfinished(number), name(number));
+        self.cut_tail();
         let mut bytes = record::header(number).to_vec();
         Record::State(self.state).write(number, &mut bytes);
         let made = self.disk.create(&unfinished).and_then(|mut file| {

@@ -26,6 +26,8 @@ use crate::{
     },
 };
 
+mod power;
+
 const BOUNDS: Bounds = Bounds {
     max_bytes: 1 << 20,
     max_age_secs: 3600,
@@ -118,6 +120,10 @@ impl Disk for Faulty {
 
     fn cut(&self, name: &str, len: u64) -> io::Result<()> {
         self.turn(|| self.folder.cut(name, len))
+    }
+
+    fn sync_named(&self, name: &str) -> io::Result<()> {
+        self.turn(|| self.folder.sync_named(name))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
