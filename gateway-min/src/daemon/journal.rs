@@ -35,7 +35,7 @@ use super::{
     clock::Clock,
     deliver::{Letter, Outbox, Parcel, Queue, Settled, Unreadable},
     exit::{Code, Stop},
-    files::folder::{Disk, Folder},
+    files::folder::{Disk, Folder, Home},
     health::{PATIENCE, PERIOD, STALE, Trouble},
     memory::{Held, Keep, Memory},
     meter::{Counter, Histogram, Latest},
@@ -163,6 +163,8 @@ struct Desk {
     results: Vec<(u64, Result<(), Fault>)>,
     /// Whose results nobody waits for any more.
     left: Vec<u64>,
+    /// Which folder the journal is in.
+    home: Home,
     stop: bool,
     stopped: bool,
 }
@@ -344,6 +346,12 @@ impl Journal {
         self.shared.trouble.get().is_none() && lately.is_some_and(|age| age < STALE)
     }
 
+    /// Whether the folder is there, and the one that the journal is in.
+    fn is_home(&self) -> bool {
+        let there = self.disk.check();
+        there.is_ok_and(|there| there == self.shared.lock().home)
+    }
+
     fn wait(
         &self,
         what: What,
@@ -465,7 +473,7 @@ impl Outbox for Journal {
                 Ok(())
             }
             // What is not there in a folder that is ours will not come back.
-            Ok(None) if self.disk.check().is_ok() => Err(Unreadable::Lost),
+            Ok(None) if self.is_home() => Err(Unreadable::Lost),
             Ok(None) | Err(_) => Err(Unreadable::Unavailable),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     signer::PUBLIC_JWK,
-    support::{Folder, Gateway, ISSUER, ID, command, message, now},
+    support::{Folder, Gateway, ID, ISSUER, command, message, now},
 };
 
 /// A journal's folder in one of the test's own, or on a disk.
@@ -28,11 +28,7 @@ impl Site {
     }
 
     /// With its journal somewhere in or below `outer`.
-    pub(crate) fn at(
-        outer: Folder,
-        journal: PathBuf,
-        settings: &[(&'static str, &str)],
-    ) -> Self {
+    pub(crate) fn at(outer: Folder, journal: PathBuf, settings: &[(&'static str, &str)]) -> Self {
         let own = |(name, value): &(&'static str, &str)| (*name, (*value).to_owned());
         Self {
             outer,

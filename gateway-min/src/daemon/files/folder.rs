@@ -20,13 +20,16 @@ use super::{fault, own_uid, parent};
 /// Others' permissions of every kind.
 const ANY_BY_OTHERS: u32 = 0o007;
 
+/// Device and inode of a folder.
+pub(crate) type Home = (u64, u64);
+
 /// What the journal does to a disk. Names are of files in its one folder.
 pub(crate) trait Disk: Send + Sync + 'static {
     /// A file that is appended to.
     type File: Send;
 
-    /// Whether the folder is there, believed, and ours alone.
-    fn check(&self) -> io::Result<()>;
+    /// Whether the folder is there, believed, and ours alone; which one it is.
+    fn check(&self) -> io::Result<Home>;
     /// The names and lengths of all files.
     fn list(&self) -> io::Result<Vec<(String, u64)>>;
     fn open(&self, name: &str) -> io::Result<Box<dyn Read>>;
@@ -59,8 +62,8 @@ pub(crate) struct Folder {
 
 #[derive(Debug)]
 struct Lock {
-    /// Device and inode of the folder, and the handle that is locked.
-    of: (u64, u64),
+    /// The folder, and the handle that is locked.
+    of: Home,
     _handle: File,
 }
 
@@ -90,11 +93,11 @@ impl Folder {
         }
     }
 
-    /// Device and inode of the folder, where it is there and believed.
+    /// Which folder it is, where it is there and believed.
     ///
     /// # Errors
     /// Why it is not.
-    pub(crate) fn look(&self) -> io::Result<(u64, u64)> {
+    pub(crate) fn look(&self) -> io::Result<Home> {
         let meta = fs::metadata(&self.path)?;
         if !meta.is_dir() {
             return Err(ErrorKind::NotADirectory.into());
@@ -120,11 +123,11 @@ impl Folder {
 impl Disk for Folder {
     type File = File;
 
-    fn check(&self) -> io::Result<()> {
+    fn check(&self) -> io::Result<Home> {
         let of = self.look()?;
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.as_ref().is_some_and(|lock| lock.of == of) {
-            return Ok(());
+            return Ok(of);
         }
         // Gone before another is taken: it may be the same folder under another number.
         *lock = None;
@@ -140,11 +143,12 @@ impl Disk for Folder {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         let meta = handle.metadata()?;
+        let of = (meta.dev(), meta.ino());
         *lock = Some(Lock {
-            of: (meta.dev(), meta.ino()),
+            of,
             _handle: handle,
         });
-        Ok(())
+        Ok(of)
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {

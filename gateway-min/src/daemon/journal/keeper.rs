@@ -57,6 +57,7 @@ pub(super) fn start<D: Disk>(
         looked: None,
     };
     keeper.queue_what_was_found();
+    keeper.shared.lock().home = keeper.segments.home();
     keeper.shared.gauges.set(&keeper.segments);
     thread::Builder::new()
         .name("journal".to_owned())
@@ -184,6 +185,7 @@ impl<D: Disk> Keeper<D> {
     fn answer(&mut self) {
         let mut results = self.results.drain(..);
         let mut desk = self.shared.lock();
+        desk.home = self.segments.home();
         for Order { number, .. } in self.inbox.orders.drain(..) {
             // Where there is none, it is not known: somebody panicked.
             let result = results.next().unwrap_or(Err(Fault::Unavailable));

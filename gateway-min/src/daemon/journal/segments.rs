@@ -30,7 +30,10 @@ use super::{
 };
 use crate::{
     UnixTime,
-    daemon::{deliver::Place, files::folder::Disk},
+    daemon::{
+        deliver::Place,
+        files::folder::{Disk, Home},
+    },
     verify::{ContentDigest, MessageId},
 };
 
@@ -38,6 +41,8 @@ use crate::{
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A segment is at most this part of the whole, so that what is removed is not much at once.
 const PARTS: u64 = 8;
+/// So many of the newest entries are looked for in a folder that may be ours.
+const TOKENS_OF_HOME: usize = 4;
 
 /// What is kept at most, and how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,6 +176,8 @@ pub(super) type Moved<'a> = &'a mut dyn FnMut(u64, Place);
 /// See the module's documentation.
 pub(super) struct Segments<D: Disk> {
     disk: Arc<D>,
+    /// Which folder it is that the journal was in last.
+    home: Home,
     bounds: Bounds,
     sealed: VecDeque<Segment>,
     active: Option<Active<D::File>>,
@@ -227,10 +234,11 @@ impl<D: Disk> Segments<D> {
     /// Reads what is there, and cuts off what a crash left unfinished. Nothing else is
     /// written.
     pub(super) fn open(disk: Arc<D>, bounds: Bounds) -> Result<(Self, Found), Unopened> {
-        disk.check()?;
+        let home = disk.check()?;
         let segments = list(&*disk)?;
         let mut journal = Self {
             disk,
+            home,
             bounds,
             sealed: VecDeque::new(),
             active: None,
@@ -482,7 +490,11 @@ impl<D: Disk> Segments<D> {
     /// The segment that is to be written: a new one where the old has had its day, or is
     /// not there any more.
     fn prepare(&mut self, now: Instant) -> io::Result<Segment> {
-        self.disk.check()?;
+        let home = self.disk.check()?;
+        if home != self.home {
+            self.recognise()?;
+            self.home = home;
+        }
         if let Some(active) = &self.active {
             let day = DAY.min(Duration::from_secs(u64::from(self.bounds.max_age_secs)));
             let full = active.segment.len >= self.bounds.max_bytes / PARTS;
@@ -500,6 +512,27 @@ impl<D: Disk> Segments<D> {
             return Ok(active.segment);
         }
         self.begin(now)
+    }
+
+    /// Whether another folder that is in the place of ours holds our journal, as a disk does
+    /// that was away. What is below its mount point does not, and nothing is written there:
+    /// it would be out of sight when the disk is back.
+    fn recognise(&self) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for (seq, kept) in self.entries.iter().rev().take(TOKENS_OF_HOME) {
+            let found = read_entry(&*self.disk, kept.place, &mut bytes)?;
+            if found.is_some_and(|entry| (entry.seq, entry.id) == (*seq, kept.id)) {
+                return Ok(());
+            }
+        }
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            ErrorKind::NotFound,
+            "another folder is in its place, without what was kept: \
+             bring it back, or start the gateway again to go on without",
+        ))
     }
 
     /// A new segment, which has its name only when it is whole.
@@ -704,6 +737,11 @@ impl<D: Disk> Segments<D> {
     /// Whether `more` bytes of entries could be too many.
     pub(super) fn is_tight(&self, more: usize) -> bool {
         self.len() + bytes(more) > self.bounds.for_entries()
+    }
+
+    /// Which folder it is in.
+    pub(super) const fn home(&self) -> Home {
+        self.home
     }
 
     /// Every entry that is known, by its `seq`.

@@ -13,7 +13,7 @@ use std::{
 
 use super::{BOUNDS, at, commit, entry, told};
 use crate::daemon::{
-    files::folder::Disk,
+    files::folder::{Disk, Home},
     journal::{
         record::Fate,
         segments::{Bounds, Done, Segments, Wish},
@@ -157,15 +157,17 @@ impl State {
 impl Disk for Model {
     type File = usize;
 
-    fn check(&self) -> io::Result<()> {
-        self.turn().map(drop)
+    fn check(&self) -> io::Result<Home> {
+        self.turn().map(|_state| (0, 0))
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
         let state = self.turn()?;
         let len = |inode: &usize| u64::try_from(state.inodes[*inode].seen.len()).unwrap();
         let names = state.names.iter();
-        Ok(names.map(|(name, inode)| (name.clone(), len(inode))).collect())
+        Ok(names
+            .map(|(name, inode)| (name.clone(), len(inode)))
+            .collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Read>> {
@@ -304,14 +306,23 @@ impl Promised {
             let Some((_, until, fate)) = found.iter().find(|(m, _, _)| m == n) else {
                 let floor = segments.state().floor;
                 let over = self.handed_in.contains(n) && at(*exp).plus(30) <= at(END);
-                assert!(over && floor >= at(*exp), "{what}: {n} is lost; floor {floor}");
+                assert!(
+                    over && floor >= at(*exp),
+                    "{what}: {n} is lost; floor {floor}"
+                );
                 continue;
             };
             assert!(until >= exp, "{what}: {n} ends at {until}, not at {exp}");
             let settled = self.settled.contains(n);
-            assert!(*fate == Fate::Delivered || !settled, "{what}: {n} is {fate:?}");
+            assert!(
+                *fate == Fate::Delivered || !settled,
+                "{what}: {n} is {fate:?}"
+            );
             let handed_in = self.handed_in.contains(n);
-            assert!(*fate == Fate::Waiting || handed_in, "{what}: {n} is {fate:?}");
+            assert!(
+                *fate == Fate::Waiting || handed_in,
+                "{what}: {n} is {fate:?}"
+            );
             let same = segments.entries().get(seq).map(|kept| kept.id[0]);
             assert_eq!(same, Some(*n), "{what}: {seq} has another message");
             let next = segments.state().next;
@@ -377,7 +388,11 @@ fn outlived(disk: &Model, promised: &Promised, what: &str, is_sound: bool) {
         let (mut segments, found) = Segments::open(Arc::clone(&disk), SMALL).unwrap();
         promised.check(&segments, &what);
         // The power alone damages nothing but an end that nobody was told of.
-        assert!(!is_sound || found.damage.is_empty(), "{what}: {:?}", found.damage);
+        assert!(
+            !is_sound || found.damage.is_empty(),
+            "{what}: {:?}",
+            found.damage
+        );
         let mut again = Promised {
             kept: promised.kept.clone(),
             settled: promised.settled.clone(),
@@ -392,7 +407,11 @@ fn outlived(disk: &Model, promised: &Promised, what: &str, is_sound: bool) {
             let what = format!("{what}, then {left}");
             let (segments, found) = Segments::open(disk, SMALL).unwrap();
             again.check(&segments, &what);
-            assert!(!is_sound || found.damage.is_empty(), "{what}: {:?}", found.damage);
+            assert!(
+                !is_sound || found.damage.is_empty(),
+                "{what}: {:?}",
+                found.damage
+            );
         }
     }
 }
