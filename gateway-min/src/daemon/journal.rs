@@ -207,6 +207,7 @@ impl Shared {
 pub(crate) struct Journal {
     shared: Arc<Shared>,
     disk: Arc<Folder>,
+    clock: Clock,
 }
 
 /// A journal that was read, before anybody writes to it.
@@ -298,6 +299,23 @@ impl Opened {
     /// # Errors
     /// The system's, where it refuses the thread.
     pub(crate) fn start(self, queue: Arc<Queue>, clock: Clock) -> io::Result<Journal> {
+        let journal = Journal::start(self.segments, self.disk, queue, clock)?;
+        if self.damaged {
+            let damage = &journal.shared.damage;
+            damage.set(Some(DAMAGED), clock(), Instant::now());
+        }
+        Ok(journal)
+    }
+}
+
+impl Journal {
+    /// With a keeper of `segments`, whose folder is also read from `disk`.
+    fn start<D: Disk>(
+        segments: Segments<D>,
+        disk: Arc<Folder>,
+        queue: Arc<Queue>,
+        clock: Clock,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             desk: Mutex::default(),
             work: Condvar::new(),
@@ -310,33 +328,28 @@ impl Opened {
                 failures: Counter::new(),
                 last: Latest::new(),
             },
-            max_bytes: self.segments.bounds().max_bytes,
-            delivers: self.segments.bounds().delivers,
+            max_bytes: segments.bounds().max_bytes,
+            delivers: segments.bounds().delivers,
             trouble: Arc::default(),
             damage: Arc::default(),
         });
-        if self.damaged {
-            shared.damage.set(Some(DAMAGED), clock(), Instant::now());
-        }
-        keeper::start(self.segments, Arc::clone(&shared), queue, clock)?;
-        Ok(Journal {
+        keeper::start(segments, Arc::clone(&shared), queue, clock)?;
+        Ok(Self {
             shared,
-            disk: self.disk,
+            disk,
+            clock,
         })
     }
-}
 
-impl Journal {
     /// Proves that the journal can be written, unless that was proved lately. Whether it can
     /// is told by [`Self::writable`].
     pub(crate) fn probe(&self) {
         let lately = self.shared.gauges.last.age();
         if self.shared.trouble.get().is_some() || lately.is_none_or(|age| age >= PERIOD) {
             let until = Instant::now() + PATIENCE;
-            let written = self.wait(What::Probe, Unwritten::NOTHING, b"", None, until);
-            if let (Err(_), None) = (written, self.shared.trouble.get()) {
-                log::warn!("journal: the disk takes longer than {PATIENCE:?}");
-            }
+            // What is wrong was told by whoever found it.
+            self.wait(What::Probe, Unwritten::NOTHING, b"", None, until)
+                .ok();
         }
     }
 
@@ -360,6 +373,7 @@ impl Journal {
         held: Option<Held>,
         until: Instant,
     ) -> Result<(), Fault> {
+        let begun = Instant::now();
         let mut desk = self.shared.lock();
         if desk.stopped {
             return Err(Fault::Unavailable);
@@ -385,6 +399,8 @@ impl Journal {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 desk.left.push(number);
+                drop(desk);
+                self.is_slow(begun.elapsed());
                 return Err(Fault::Unavailable);
             }
             (desk, _) = self
@@ -392,6 +408,19 @@ impl Journal {
                 .done
                 .wait_timeout(desk, left)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Tells that the disk does not answer, where somebody has waited long enough to say so:
+    /// the keeper, which waits for it, cannot. It tells the end, with what it writes next.
+    fn is_slow(&self, waited: Duration) {
+        if waited >= PATIENCE && self.shared.trouble.get().is_none() {
+            log::error!(
+                "journal: {UNAVAILABLE}: messages cannot be kept: \
+                 the disk takes longer than {PATIENCE:?}"
+            );
+            let trouble = &self.shared.trouble;
+            trouble.set(Some(UNAVAILABLE), (self.clock)(), Instant::now());
         }
     }
 
@@ -500,3 +529,6 @@ impl Gauges {
             .store(count(segments.entries().len()), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

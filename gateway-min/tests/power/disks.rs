@@ -91,7 +91,7 @@ impl Disk {
     /// Takes it away though it is in use.
     fn detach(&self) {
         done(
-            Command::new("umount")
+            &Command::new("umount")
                 .arg("-l")
                 .arg(&self.point)
                 .output()
@@ -131,7 +131,7 @@ impl Disk {
         while !tried.status.success() && begun.elapsed() < PATIENCE {
             tried = remount();
         }
-        done(tried);
+        done(&tried);
     }
 
     fn writable(&self) {
@@ -142,7 +142,7 @@ impl Disk {
 #[track_caller]
 fn mount(args: &[&str], point: &Path) {
     done(
-        Command::new("mount")
+        &Command::new("mount")
             .args(args)
             .arg(point)
             .output()
@@ -151,7 +151,7 @@ fn mount(args: &[&str], point: &Path) {
 }
 
 #[track_caller]
-fn done(output: Output) {
+fn done(output: &Output) {
     assert!(output.status.success(), "{output:?}");
 }
 
@@ -361,7 +361,7 @@ fn a_disk_that_is_taken_away_loses_nothing_and_is_used_again_when_it_is_back() {
                     "{name}"
                 );
                 assert_eq!(gateway.post(&old).outcome(), "duplicate", "{name}");
-                assert_eq!(ready(&gateway).1, false, "{name}");
+                assert!(!ready(&gateway).1, "{name}");
                 gateway
                     .lines
                     .wait_for("the journal cannot be read: delivery waits");
@@ -378,7 +378,7 @@ fn a_disk_that_is_taken_away_loses_nothing_and_is_used_again_when_it_is_back() {
                     }
                     disk.attach(&other);
                     done(
-                        Command::new("umount")
+                        &Command::new("umount")
                             .arg("-l")
                             .arg(&other)
                             .output()

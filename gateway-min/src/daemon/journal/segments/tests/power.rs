@@ -443,7 +443,7 @@ fn whatever_failed_before_the_power_went_what_was_promised_is_there() {
             break;
         }
         // Just behind the failure, and every so often until the end.
-        for ends in (fails + 1..fails + 16).chain((fails + 16..all).step_by(23)) {
+        for ends in (fails + 1..fails + 12).chain((fails + 12..all).step_by(29)) {
             let disk = Model::new(Some(fails), Some(ends));
             let (promised, _) = life(&disk);
             let what = format!("{fails} failed, no power from {ends}");
