@@ -140,9 +140,15 @@ impl Printed {
 
 /// A message that lives so many seconds from now.
 pub(crate) fn token(jti: &str, sub: &str, secs: u64) -> String {
+    token_at(jti, sub, now(), secs)
+}
+
+/// Likewise from another time on.
+pub(crate) fn token_at(jti: &str, sub: &str, iat: u64, secs: u64) -> String {
     message(&[
         ("jti", json!(jti)),
         ("sub", json!(sub)),
-        ("exp", json!(now() + secs)),
+        ("iat", json!(iat)),
+        ("exp", json!(iat + secs)),
     ])
 }
