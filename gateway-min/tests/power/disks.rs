@@ -18,7 +18,7 @@ use crate::{
     caller::Caller,
     sink_server::{OK, Reply, SinkServer},
     site::{Site, token},
-    support::{Folder, Gateway, PATIENCE},
+    support::{Folder, Gateway, PATIENCE, request},
 };
 
 /// Set inside the namespace.
@@ -118,13 +118,14 @@ impl Disk {
         fs::remove_file(self.filler()).unwrap();
     }
 
-    /// Waits until nobody has a file of it open for writing, and allows no more.
+    /// Waits until nobody has a file of it open for writing, and allows no more. Of the mount,
+    /// not of what is mounted: that is all that a user of a namespace may change.
     #[track_caller]
     fn read_only(&self) {
         let begun = Instant::now();
         let remount = || {
             let mut command = Command::new("mount");
-            command.args(["-o", "remount,ro"]).arg(&self.aside);
+            command.args(["-o", "remount,bind,ro"]).arg(&self.point);
             command.output().unwrap()
         };
         let mut tried = remount();
@@ -135,7 +136,7 @@ impl Disk {
     }
 
     fn writable(&self) {
-        mount(&["-o", "remount,rw"], &self.aside);
+        mount(&["-o", "remount,bind,rw"], &self.point);
     }
 }
 
@@ -220,7 +221,10 @@ fn a_disk_that_is_full_or_read_only_is_told_and_used_again_without_a_restart() {
         "disks::a_disk_that_is_full_or_read_only_is_told_and_used_again_without_a_restart",
         || {
             let stage = Stage::new("journal");
-            let Stage { disk, site, .. } = &stage;
+            let Stage { disk, site, sink } = &stage;
+            // So slow at first that nothing is delivered before the disk is full.
+            let slow = Reply::Drip(OK.to_owned());
+            sink.reply([slow, Reply::Say(OK.to_owned())]);
             let gateway = site.start();
             let mut caller = Caller::new(gateway.address).unwrap();
             let mut post = |jti: &str| caller.post(&token(jti, jti, 3600)).unwrap();
@@ -246,6 +250,11 @@ fn a_disk_that_is_full_or_read_only_is_told_and_used_again_without_a_restart() {
             };
             assert_eq!(refused, "journal_full");
             holds("journal_full", &second);
+            // What was delivered cannot be noted either, and is no other trouble.
+            let all = format!("outcome=\"delivered\"}} {}\n", kept.len());
+            let metrics = request("GET /metrics", &[], b"");
+            while !gateway.ask(&metrics).body.contains(&all) {}
+            assert_eq!(ready(&gateway), unready("journal_full"));
             gateway
                 .lines
                 .wait_for("journal_full: messages cannot be kept: No space left on device");

@@ -165,7 +165,11 @@ impl<D: Disk> Keeper<D> {
             }
             Err(error) => {
                 self.shared.gauges.failures.add();
-                let code = if full { FULL } else { UNAVAILABLE };
+                // Of the disk, whoever met it: what became of entries has no result of its own.
+                let code = match Fault::of(&error) {
+                    Fault::Full => FULL,
+                    Fault::Unavailable => UNAVAILABLE,
+                };
                 self.tell(Some((code, Some(error))), time);
             }
         }
