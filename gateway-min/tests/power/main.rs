@@ -2,9 +2,10 @@
 //! random moments under load; real file systems that are full, read-only and gone; a real
 //! journal, damaged at its bytes.
 //!
-//! `POWER=full` asks for the long forms, whose results are in `RESULTS.md`. What the
-//! disk-less halves of these proofs can show is beside the code:
-//! `src/daemon/journal/segments/tests.rs` and its `power`, which loses what was not synced.
+//! `POWER=full` asks for the long forms, whose results are in `RESULTS.md`. What takes a disk
+//! of our own making is beside the code: one that loses what was not synced
+//! (`src/daemon/journal/segments/tests/power.rs`), and one that stops in the middle of an
+//! fsync (`src/daemon/journal/tests.rs`).
 
 #![expect(
     clippy::unwrap_used,
