@@ -18,6 +18,8 @@
 //! | `sink` (+ `http`, `answer`, `resolve`, `wire`, `tls`; feature `journal`) | where they are delivered to |
 //! | `tallies`, `meter`, `metrics` | what is counted and timed, and the page that tells it |
 //! | `health` | the probe that proves it |
+//! | `notify` | the service manager, told of it |
+//! | `descriptors` | whether the system allows as many connections as were asked for |
 //! | `verdict` | the `verify` command |
 
 #[cfg(not(unix))]
@@ -29,7 +31,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     prelude::v1::*,
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -49,6 +51,7 @@ mod config;
 mod cors;
 #[cfg(feature = "journal")]
 mod deliver;
+mod descriptors;
 mod exit;
 mod files;
 mod health;
@@ -62,6 +65,7 @@ mod log;
 mod memory;
 mod meter;
 mod metrics;
+mod notify;
 mod route;
 #[cfg(feature = "journal")]
 mod sink;
@@ -75,7 +79,7 @@ use cors::Cors;
 #[cfg(feature = "journal")]
 use deliver::{Outbox, Queue, Running};
 use exit::{Code, Stop};
-use health::{Health, Trouble};
+use health::{Call, Health, Trouble};
 use intake::Intake;
 #[cfg(feature = "journal")]
 use journal::{Bounds, Journal};
@@ -88,6 +92,7 @@ use listen::Certificates;
 use listen::{Deadlines, Server, Slots, Transport};
 #[cfg(feature = "journal")]
 use memory::Keep;
+use notify::Notify;
 use route::{Gateway, Paths, State};
 use tallies::Tallies;
 
@@ -133,7 +138,8 @@ fn run(
         }
         Command::Serve | Command::Check | Command::Verify(_) => {}
     }
-    let config = Config::judge(line, environment)?;
+    let environment: Vec<_> = environment.collect();
+    let config = Config::judge(line, environment.iter().cloned())?;
     if command == Command::Serve {
         log::start(config.log).map_err(|error| os("the log", &error))?;
         let version = env!("CARGO_PKG_VERSION");
@@ -182,7 +188,8 @@ fn run(
         _ => {
             // Not held while serving: what was replaced is to be freed.
             drop(set);
-            serve(config, ring, intake, &tallies)
+            let notify = Notify::of(&environment, process::id());
+            serve(config, ring, intake, &tallies, notify)
         }
     }
 }
@@ -193,6 +200,7 @@ fn serve(
     ring: Arc<KeyRing>,
     mut intake: Intake,
     tallies: &Arc<Tallies>,
+    notify: Notify,
 ) -> Result<(), Stop> {
     let keeping = keep(&config, &mut intake)?;
     if !intake.clock_is_set() {
@@ -208,6 +216,11 @@ fn serve(
         ::log::warn!("no TLS: messages and answers can be read and forged on their way");
     }
 
+    let metrics_slots = config.metrics.as_ref().map_or(0, |_| METRICS_SLOTS);
+    let limits = files::own_limits().unwrap_or_default();
+    if let Some(told) = descriptors::judge(&limits, config.slots + metrics_slots)? {
+        ::log::warn!("{told}");
+    }
     let mut signals = Signals::catch().map_err(|error| os("signals", &error))?;
     let listener = bind("GATEWAY_LISTEN", config.listen)?;
     let health = Arc::new(Health::new());
@@ -238,17 +251,23 @@ fn serve(
         Some(_) => Paths::AllButMetrics,
         None => Paths::All,
     };
+    let notify = Arc::new(notify);
+    let beat = {
+        let (notify, state) = (Arc::clone(&notify), Arc::clone(&state));
+        move |through| notify.beat(through, &state.standing(through))
+    };
     let gateway = Gateway::new(config.hosts, Cors::new(&config.origins), state, paths);
     let server = listen::serve(listener, slots, Arc::new(gateway), &transport);
     let server = server.map_err(|error| os("threads", &error))?;
-    let probe = health::start(
-        health,
-        server.own_address(),
-        transport.clone(),
+    let call = Call {
+        address: server.own_address(),
+        transport: transport.clone(),
         host,
-        keeping.probe(),
-    )
-    .map_err(|error| os("the probe", &error))?;
+        period: notify.probe_period(),
+    };
+    let also = keeping.probe();
+    let probe = health::start(health, call, also, beat);
+    let probe = probe.map_err(|error| os("the probe", &error))?;
     let (name, source) = config.keys;
     let keys_can_change = match source {
         KeySource::Path(path) => {
@@ -277,6 +296,7 @@ fn serve(
             );
         }
     }
+    notify.stopping();
     ::log::info!("asked to stop: finishing what has begun");
     drop(probe);
     let until = Instant::now() + DRAIN;

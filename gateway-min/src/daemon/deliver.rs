@@ -88,11 +88,12 @@ pub(crate) trait Outbox: Send + Sync {
     /// Reads a kept message into `letter`, whose memory is used again.
     ///
     /// # Errors
-    /// Why it cannot be had: for good, or now.
+    /// Why it cannot be had: for good, or now. What is lost is given up, and settled
+    /// as that.
     fn read(&self, parcel: &Parcel, letter: &mut Letter) -> Result<(), Unreadable>;
 
     /// Notes how it ended, durable soon and not before this returns: a crash in between
-    /// delivers it again, marked.
+    /// delivers it again, marked. Its number names it: it can have been moved just now.
     fn settle(&self, parcel: &Parcel, how: Settled);
 }
 
@@ -168,6 +169,8 @@ pub(crate) struct Queue {
     pub(crate) last: Latest,
     /// Told by the readiness path: delivery fails.
     pub(crate) trouble: Arc<Trouble>,
+    /// In which phase it failed last.
+    phase: Mutex<Option<Phase>>,
 }
 
 impl Default for Queue {
@@ -188,6 +191,7 @@ impl Queue {
             outcomes: Outcomes::default(),
             last: Latest::new(),
             trouble: Arc::default(),
+            phase: Mutex::default(),
         }
     }
 
@@ -205,6 +209,13 @@ impl Queue {
     /// message that is not found in a place is looked for in a newer one, once.
     pub(crate) fn moved(&self, seq: u64, place: Place) {
         self.lock().line.moved(seq, place);
+    }
+
+    /// In which phase delivery fails at present.
+    pub(crate) fn failing(&self) -> Option<&'static str> {
+        self.trouble.get()?;
+        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        phase.map(Phase::as_str)
     }
 
     /// How many messages are not delivered, and when the oldest of them was accepted.
@@ -307,10 +318,12 @@ impl Courier {
                 Ok(true) => {}
                 Ok(false) => break,
                 // Told and counted by its hook. What was in hand may have been sent, and
-                // may be the reason.
+                // may be the reason; where it was not, nothing turns without a pause.
                 Err(_) => {
+                    let now = Instant::now();
                     let mut state = self.queue.lock();
-                    state.line.failed(Blame::Message, true, Instant::now());
+                    state.line.failed(Blame::Message, true, now);
+                    state.line.not_now(1, now);
                 }
             }
         }
@@ -365,13 +378,18 @@ impl Courier {
         }
         let is_past = |parcel: &Parcel| parcel.exp.plus(self.keep_secs) <= time;
         let past = self.queue.lock().line.give_up(now, is_past);
+        // One line, however many a long outage has cost.
+        if let Some(first) = past.iter().min_by_key(|parcel| parcel.seq) {
+            log::error!(
+                "given up: {} expired and never delivered, the first of them message {} of the \
+                 journal, accepted at {}",
+                past.len(),
+                first.seq,
+                first.accepted
+            );
+        }
         for parcel in past {
             self.queue.outcomes.expired.add();
-            log::error!(
-                "given up: message {} of the journal expired at {} and was never delivered",
-                parcel.seq,
-                parcel.exp
-            );
             self.outbox.settle(&parcel, Settled::Expired);
         }
     }
@@ -468,6 +486,8 @@ impl Courier {
 
     fn failed(&mut self, fault: &Fault) {
         self.queue.outcomes.count(fault.phase);
+        let phase = self.queue.phase.lock();
+        *phase.unwrap_or_else(PoisonError::into_inner) = Some(fault.phase);
         let blame = match fault.status {
             _ if fault.stale => Blame::Connection,
             Some(_) if fault.retry_after.is_none() => Blame::Message,

@@ -85,6 +85,11 @@ fn read(name: &str, path: &Path, max: usize, secret: bool) -> Result<Vec<u8>, St
     Ok(bytes)
 }
 
+/// What the system allows this process, where it tells (Linux).
+pub(crate) fn own_limits() -> Option<String> {
+    fs::read_to_string("/proc/self/limits").ok()
+}
+
 /// Where `path` leads. Judges the folder that it is in, and where that folder or `path`
 /// itself is a link, the link's owner and the same of what it leads to; at most `links` of
 /// them.
@@ -203,7 +208,7 @@ pub(crate) fn look(path: &Path) -> Sight {
 }
 
 /// The folder that holds `path`.
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

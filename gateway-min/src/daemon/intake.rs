@@ -19,7 +19,7 @@ use super::{
     keys::{KeyRing, Keys},
     listen::{Answer, Fields, json, put},
     log::{quoted, raw},
-    memory::{Held, Keep, Memory, Standing},
+    memory::{Deliveries, Held, Keep, Memory, Standing},
     tallies::Tallies,
 };
 use crate::{
@@ -369,6 +369,17 @@ impl Intake {
             comma = ",";
         }
         put(body, format_args!("]"));
+        if let Some(deliveries) = self.journal.as_ref().and_then(|kept| kept.deliveries()) {
+            let Deliveries { waiting, failing } = deliveries;
+            put(
+                body,
+                format_args!(r#","delivery":{{"waiting":{waiting},"failing":"#),
+            );
+            match failing {
+                Some(phase) => put(body, format_args!(r#""{phase}"}}"#)),
+                None => put(body, format_args!("null}}")),
+            }
+        }
     }
 }
 

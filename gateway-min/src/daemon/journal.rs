@@ -35,9 +35,12 @@ use super::{
     clock::Clock,
     deliver::{Letter, Outbox, Parcel, Queue, Settled, Unreadable},
     exit::{Code, Stop},
-    files::folder::{Disk, Folder, Home},
+    files::{
+        self,
+        folder::{Disk, Folder, Home},
+    },
     health::{PATIENCE, PERIOD, STALE, Trouble},
-    memory::{Held, Keep, Memory},
+    memory::{Deliveries, Held, Keep, Memory},
     meter::{Counter, Histogram, Latest},
 };
 use crate::{
@@ -60,6 +63,10 @@ use segments::{Fault, Segments, Unopened};
 pub(crate) const FULL: &str = "journal_full";
 pub(crate) const UNAVAILABLE: &str = "journal_unavailable";
 pub(crate) const DAMAGED: &str = "journal_damaged";
+
+/// Most bytes of tokens that wait while the disk takes its time. Behind a disk that hangs,
+/// whoever comes is refused at once.
+const MAX_INBOX: usize = 1024 * 1024;
 
 impl From<Fault> for Reject {
     fn from(fault: Fault) -> Self {
@@ -208,6 +215,7 @@ pub(crate) struct Journal {
     shared: Arc<Shared>,
     disk: Arc<Folder>,
     clock: Clock,
+    queue: Arc<Queue>,
 }
 
 /// A journal that was read, before anybody writes to it.
@@ -255,7 +263,7 @@ pub(crate) fn open(path: &Path, bounds: Bounds, memory: &Memory) -> Result<Opene
 }
 
 /// Judges the folder as [`open`] does, without taking it or changing anything: a gateway may
-/// have it. One that is not there can be made at the start.
+/// have it. One that is not there is made at the start, where only it is missing.
 ///
 /// # Errors
 /// As [`open`].
@@ -265,7 +273,11 @@ pub(crate) fn check(path: &Path) -> Result<(), Stop> {
         .map_err(Unopened::Io)
         .and_then(|folder| segments::versions(&folder));
     match judged {
-        Err(Unopened::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(Unopened::Io(error))
+            if error.kind() == io::ErrorKind::NotFound && files::parent(path).is_dir() =>
+        {
+            Ok(())
+        }
         judged => judged.map_err(|fault| stop(path, fault)),
     }
 }
@@ -333,11 +345,13 @@ impl Journal {
             trouble: Arc::default(),
             damage: Arc::default(),
         });
-        keeper::start(segments, Arc::clone(&shared), queue, clock)?;
+        let of_keeper = Arc::clone(&queue);
+        keeper::start(segments, Arc::clone(&shared), of_keeper, clock)?;
         Ok(Self {
             shared,
             disk,
             clock,
+            queue,
         })
     }
 
@@ -375,7 +389,7 @@ impl Journal {
     ) -> Result<(), Fault> {
         let begun = Instant::now();
         let mut desk = self.shared.lock();
-        if desk.stopped {
+        if desk.stopped || desk.inbox.tokens.len() >= MAX_INBOX {
             return Err(Fault::Unavailable);
         }
         let number = desk.next;
@@ -398,8 +412,15 @@ impl Journal {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                desk.left.push(number);
+                // Not taken yet: it never will be. Else its fate is somebody else's to settle.
+                let orders = &mut desk.inbox.orders;
+                let waiting = orders.iter().position(|order| order.number == number);
+                let order = waiting.map(|at| orders.swap_remove(at));
+                if order.is_none() {
+                    desk.left.push(number);
+                }
                 drop(desk);
+                drop(order);
                 self.is_slow(begun.elapsed());
                 return Err(Fault::Unavailable);
             }
@@ -488,6 +509,13 @@ impl Keep for Journal {
         let entry = Unwritten::of(message, now, Fate::NotForDelivery);
         let token = message.token().as_bytes();
         Ok(self.wait(What::Extend, entry, token, None, until)?)
+    }
+
+    fn deliveries(&self) -> Option<Deliveries> {
+        self.shared.delivers.then(|| Deliveries {
+            waiting: self.queue.waiting().0,
+            failing: self.queue.failing(),
+        })
     }
 }
 

@@ -43,6 +43,15 @@ const BACKLOG: i32 = 256;
 const STACK: usize = 256 * 1024;
 /// How long a failed accept is waited out.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long, at most, a slot that is being emptied is waited for: its thread has only to
+/// notice, which on a busy machine takes longer than 10 ms now and then.
+const ROOM: Duration = Duration::from_millis(100);
+/// How long the system keeps trying to deliver what a client does not acknowledge: longer
+/// than any deadline of ours, so that it only ends what is left behind a close.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+/// `EMFILE` and `ENFILE`, the same on every Unix: no file descriptor is left.
+const NO_DESCRIPTOR: [i32; 2] = [24, 23];
 
 /// A whole request.
 pub(crate) struct Request<'a> {
@@ -114,6 +123,11 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     // A restart must not wait for the connections of the last run. A free port is another
     // matter: with this set, two that are looking for one may be given the same.
     socket.set_reuse_address(address.port() != 0)?;
+    // Each connection inherits these: answers leave at once, and none is kept for ever for
+    // a client that has vanished.
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -198,6 +212,9 @@ fn work<S: Site>(slot: usize, slots: &Slots, site: &S, transport: &Transport) {
             Ok(wire) => Connection::new(wire, slots, slot, site).serve(bench),
             Err(fate) => fate,
         });
+        // The table's hold on the socket is then the last: leaving closes it, and whoever
+        // waits for its file descriptor is told behind that.
+        drop(stream);
         slots.leave(slot, fate.unwrap_or(Fate::Failed));
     }
 }
@@ -216,12 +233,11 @@ fn accept<S: Site>(listener: &TcpListener, shared: &Shared, site: &S, plain: boo
         // Nothing in here panics that we know of; what we do not know of must not end it.
         let taken = guard(|| {
             let (stream, peer) = accepted?;
-            // Answers leave at once; where that cannot be set they are only later.
-            stream.set_nodelay(true).ok();
-            if let Err(stream) = shared.slots.offer(stream, peer.ip()) {
+            if let Some(stream) = shared.slots.offer(stream, peer.ip()) {
                 site.refused(&Reject::TooManyConnections);
                 if plain && turned_away.print("", true, false, &mut words).is_ok() {
                     wire::say_at_once(&stream, &words).ok();
+                    wire::forget(&stream);
                 }
             }
             io::Result::Ok(())
@@ -232,7 +248,16 @@ fn accept<S: Site>(listener: &TcpListener, shared: &Shared, site: &S, plain: boo
             if times.is_power_of_two() {
                 log::warn!("accept failed, {times} times so far: {error}");
             }
-            shared.pause(PAUSE);
+            let lacks = |lack| error.raw_os_error() == Some(lack);
+            // The newest wins here too.
+            let evicted = NO_DESCRIPTOR.into_iter().any(lacks) && shared.slots.evict_one(PAUSE);
+            if !evicted {
+                shared.pause(PAUSE);
+            }
+        } else {
+            // Whoever waits to be accepted keeps what it has sent; whoever was accepted, and
+            // is given up before its slot is empty, loses it.
+            shared.slots.wait_for_room(ROOM);
         }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::{
     prelude::v1::*,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -42,6 +45,18 @@ pub(crate) trait Keep: Send + Sync {
     /// # Errors
     /// As [`Self::keep`].
     fn extend(&self, message: &Verified<'_>, now: UnixTime, until: Instant) -> Result<(), Reject>;
+
+    /// How deliveries go; `None` where nothing is delivered from here.
+    fn deliveries(&self) -> Option<Deliveries>;
+}
+
+/// How deliveries go, for whoever tests the whole way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Deliveries {
+    /// How many messages wait.
+    pub(crate) waiting: usize,
+    /// The phase that fails at present.
+    pub(crate) failing: Option<&'static str>,
 }
 
 /// See the module's documentation.
@@ -49,6 +64,9 @@ pub(crate) struct Memory {
     replay: Mutex<Replay<Vec<Slot>>>,
     /// A reservation was committed or released.
     settled: Condvar,
+    /// How many wait for that; changed under the lock. Waking nobody is a system call that
+    /// every message would pay for.
+    waiting: AtomicUsize,
 }
 
 impl Memory {
@@ -56,6 +74,7 @@ impl Memory {
         Self {
             replay: Mutex::new(Replay::new(vec![Slot::EMPTY; slots_for(capacity)])),
             settled: Condvar::new(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -86,10 +105,12 @@ impl Memory {
                     if left.is_zero() {
                         return Err(Reject::InProgress);
                     }
+                    self.waiting.fetch_add(1, Ordering::Relaxed);
                     (replay, _) = self
                         .settled
                         .wait_timeout(replay, left)
                         .unwrap_or_else(PoisonError::into_inner);
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }
@@ -122,7 +143,14 @@ impl Memory {
 
     fn settle(&self, settle: impl FnOnce(&mut Replay<Vec<Slot>>)) {
         settle(&mut self.lock());
-        self.settled.notify_all();
+        if self.is_awaited() {
+            self.settled.notify_all();
+        }
+    }
+
+    /// Whether somebody waits for the fate of a copy.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 }
 

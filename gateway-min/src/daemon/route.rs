@@ -114,6 +114,34 @@ impl State {
         #[cfg(not(feature = "journal"))]
         None
     }
+
+    /// What somebody must see to although messages are taken.
+    fn degraded(&self) -> impl Iterator<Item = Degraded> {
+        let keys = core::iter::once(self.intake.ring().trouble());
+        keys.chain(&self.troubles)
+            .filter_map(|trouble| trouble.get())
+    }
+
+    /// How the gateway stands, in one line for people; whether the last probe came
+    /// `through` is the caller's to say.
+    pub(crate) fn standing(&self, through: bool) -> String {
+        if !through {
+            return "not ready: the gateway does not answer its own probe".to_owned();
+        }
+        if !self.intake.clock_is_set() {
+            return "not ready: the clock is not set".to_owned();
+        }
+        let codes: Vec<_> = self.degraded().map(|degraded| degraded.code).collect();
+        let codes = codes.join(", ");
+        if self.journal_writable() == Some(false) {
+            return format!("not ready: the journal cannot be written: {codes}");
+        }
+        if codes.is_empty() {
+            "ready".to_owned()
+        } else {
+            format!("ready, and degraded: {codes}")
+        }
+    }
 }
 
 /// The gateway as one of its listeners sees it.
@@ -179,10 +207,8 @@ impl Gateway {
                 self.age(),
             ),
         );
-        let troubles =
-            core::iter::once(self.state.intake.ring().trouble()).chain(&self.state.troubles);
         let mut comma = "";
-        for Degraded { code, since, began } in troubles.filter_map(|trouble| trouble.get()) {
+        for Degraded { code, since, began } in self.state.degraded() {
             let age = began.elapsed().as_secs();
             put(
                 body,

@@ -235,7 +235,7 @@ impl fmt::Debug for Target {
 mod tests {
     use std::prelude::v1::*;
 
-    use super::Target;
+    use super::{Phase, Target};
 
     #[test]
     fn addresses_that_are_taken() {
@@ -309,6 +309,15 @@ mod tests {
         } else {
             assert_eq!(read, Err("https, which takes a build with --features tls"));
         }
+    }
+
+    #[test]
+    fn every_phase_is_listed() {
+        let readme = include_str!("../../README.md");
+        let (_, table) = readme.split_once("\n| phase | what failed |").unwrap();
+        let rows = table.lines().skip(2).take_while(|line| !line.is_empty());
+        let listed: Vec<_> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+        assert_eq!(listed, Phase::ALL.map(Phase::as_str));
     }
 
     #[test]

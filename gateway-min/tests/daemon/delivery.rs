@@ -130,6 +130,11 @@ fn a_receiver_that_is_away_is_waited_for_and_told_as_degraded() {
         assert_eq!(gateway.post(&token(jti, sub)).outcome(), "accepted");
     }
     gateway.lines.wait_for("connect: ");
+    let echo = || {
+        let echo = message(&[("action_type", json!("echo"))]);
+        gateway.post(&echo).json()["delivery"].clone()
+    };
+    assert_eq!(echo(), json!({"waiting": 3, "failing": "connect"}));
     while degraded(&gateway) != (200, vec!["delivery_failing".to_owned()]) {}
     let server = SinkServer::on(TcpListener::bind(address).unwrap());
     let received = server.wait_for(3);
@@ -139,6 +144,7 @@ fn a_receiver_that_is_away_is_waited_for_and_told_as_degraded() {
     assert!(received.iter().all(|one| !one.is_marked()));
     gateway.lines.wait_for("takes messages again");
     while degraded(&gateway) != (200, Vec::new()) {}
+    while echo() != json!({"waiting": 0, "failing": null}) {}
 }
 
 #[test]

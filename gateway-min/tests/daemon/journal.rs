@@ -301,6 +301,25 @@ fn a_journal_that_is_not_ours_to_read_stops_the_start() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_made_stops_the_start_and_the_check() {
+    let outer = Folder::new();
+    let key = outer.file("key.jwk", PUBLIC_JWK, 0o600);
+    let journal = outer.path().join("absent/journal");
+    for more in [&["--check"][..], &[]] {
+        let output = command(&[
+            ("GATEWAY_ID", "a"),
+            ("JWT_PUBLIC_KEY", &key),
+            ("GATEWAY_JOURNAL", journal.to_str().unwrap()),
+            ("GATEWAY_LISTEN", "127.0.0.1:0"),
+        ])
+        .args(more)
+        .output()
+        .unwrap();
+        assert_eq!(output.status.code(), Some(66), "{more:?}: {output:?}");
+    }
+}
+
+#[test]
 fn one_gateway_at_a_time_has_a_journal() {
     let place = Place::new();
     let first = place.start();

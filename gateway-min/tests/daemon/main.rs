@@ -19,6 +19,9 @@ mod journal;
 mod keys;
 mod logging;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod notify;
+mod operations;
 mod outcomes;
 #[path = "../signer/mod.rs"]
 mod signer;
@@ -27,5 +30,7 @@ mod signer;
 mod sink_server;
 mod stopping;
 mod support;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod transport;
 mod verdicts;

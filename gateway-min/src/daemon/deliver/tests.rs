@@ -173,6 +173,9 @@ fn wanted(rows: &[(&str, bool)]) -> Vec<(String, bool)> {
         .collect()
 }
 
+/// There can be many.
+const _: () = assert!(size_of::<Parcel>() == 56);
+
 #[test]
 fn what_is_kept_is_delivered_in_order_and_once() {
     let mut site = Site::new();

@@ -211,6 +211,12 @@ fn a_copy_waits_for_the_fate_of_the_first() {
                     .unwrap();
                 new(intake.reserve(&message, noon(), soon())).is_some()
             });
+            // Every other round the copy sleeps by then and has to be woken.
+            let (asleep, until) = (round % 4 < 2, soon());
+            while asleep && !intake.memory.is_awaited() {
+                assert!(Instant::now() < until);
+                thread::yield_now();
+            }
             if keep {
                 held.commit();
             } else {

@@ -23,6 +23,8 @@ use crate::daemon::{
     sink::{self, Target, sink_server::SinkServer},
 };
 
+/// Longer than anything here takes on a busy machine; only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 const BOUNDS: Bounds = Bounds {
     max_bytes: 1 << 20,
     max_age_secs: 3600,
@@ -60,7 +62,9 @@ impl Gate {
     /// Waits until somebody waits.
     fn wait(&self) {
         let state = self.state.lock().unwrap();
-        drop(self.changed.wait_while(state, |(_, waiting)| *waiting == 0));
+        let nobody = |(_, waiting): &mut (bool, usize)| *waiting == 0;
+        let wait = self.changed.wait_timeout_while(state, PATIENCE, nobody);
+        assert!(!wait.unwrap().1.timed_out(), "nobody waits for the disk");
     }
 }
 
@@ -199,6 +203,13 @@ fn a_disk_that_stops_is_told_in_time_and_what_it_kept_late_counts() {
     assert_eq!(post(&server, &token("before")), "accepted");
     assert_eq!(receiver.wait_for(1)[0].jti(), "before");
 
+    // Its note is on the disk, and nobody is at the gate.
+    let printed = || {
+        let mut printed = Vec::new();
+        super::print::run(outer.0.join("journal"), false, &mut printed).unwrap();
+        String::from_utf8(printed).unwrap()
+    };
+    while !printed().contains(r#""state":"delivered""#) {}
     gate.shut(true);
     let degraded = || ask(&server, "GET /healthcheck/ready", "").contains("journal_unavailable");
     thread::scope(|scope| {
@@ -236,9 +247,7 @@ fn a_disk_that_stops_is_told_in_time_and_what_it_kept_late_counts() {
     assert_eq!(lines.count("messages are kept again"), 1);
     assert!(deliveries.stop(Duration::from_secs(10)));
     journal.stop(Duration::from_secs(10));
-    let mut printed = Vec::new();
-    super::print::run(outer.0.join("journal"), false, &mut printed).unwrap();
-    let printed = String::from_utf8(printed).unwrap();
+    let printed = printed();
     let sum = r#""messages":3,"waiting":0,"damaged":0,"unfinished":0}"#;
     assert!(printed.trim_end().ends_with(sum), "{printed}");
 }

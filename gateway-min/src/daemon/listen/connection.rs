@@ -176,10 +176,11 @@ impl<'a, S: Site> Connection<'a, S> {
             Ok(len) => &rest[..len],
             Err(end) => return self.end(end, lines, head_only, answer, out),
         };
-        let deadline = match self.enter(Phase::Working) {
+        let deadline = match self.slots.begin_work(self.slot) {
             Ok(deadline) => deadline,
             Err(doom) => return self.end(last_words(doom), lines, head_only, answer, out),
         };
+        self.phase = Phase::Working;
         let request = Request {
             head: &head,
             body,
@@ -217,7 +218,7 @@ impl<'a, S: Site> Connection<'a, S> {
             if let Some(found) = scan.look(&buffer[..*filled])? {
                 return Ok(found);
             }
-            self.incomplete(*filled > 0)?;
+            self.incomplete(*filled > 0);
             *filled += self.read(&mut buffer[*filled..])?;
             begun.get_or_insert_with(Instant::now);
         }
@@ -237,23 +238,24 @@ impl<'a, S: Site> Connection<'a, S> {
             return Err(too_large.into());
         }
         if framing.expects_continue && *arrived < len {
-            self.incomplete(true)?;
-            let said = self.wire.write_all(CONTINUE);
+            self.incomplete(true);
+            let said = self.wire.say_in_passing(CONTINUE);
             said.map_err(|_broken| End::Gone(Fate::Broken))?;
         }
         while *arrived < len {
-            self.incomplete(true)?;
+            self.incomplete(true);
             *arrived += self.read(&mut rest[*arrived..])?;
         }
         Ok(len)
     }
 
-    /// Notes that a request has begun and is not whole, so that its time runs.
-    fn incomplete(&mut self, begun: bool) -> Result<(), End> {
+    /// Notes that a request has begun and is not whole, so that its time runs. Where the
+    /// connection was given up, what has come of it is read all the same: it may be all.
+    fn incomplete(&mut self, begun: bool) {
         if begun && self.phase != Phase::Reading {
-            self.enter(Phase::Reading).map_err(last_words)?;
+            self.enter(Phase::Reading).ok();
+            self.phase = Phase::Reading;
         }
-        Ok(())
     }
 
     /// Waits for bytes: at least one.
@@ -315,7 +317,7 @@ impl<'a, S: Site> Connection<'a, S> {
         answer: &Answer,
         out: &mut Vec<u8>,
     ) -> Sent {
-        let close = close || self.slots.stopping();
+        let close = close || self.slots.is_last(self.slot);
         if answer.print(lines, close, head.is_head(), out).is_err() {
             return Sent::Failed;
         }

@@ -6,6 +6,9 @@
 //! * When all slots are taken, the newest connection wins over the one that has been
 //!   idle, or else has been sending its request, for longest. One that is being worked on
 //!   is never given up; where all are, the new one is turned away.
+//! * A request that is complete when its connection is given up is answered, and is the
+//!   connection's last.
+//! * Where one had to go for another, nobody is accepted until that one has its slot.
 //! * Past its share, an address competes with itself in the same way.
 //! * The reaper ends what is past its deadline. It never touches a thread: it closes the
 //!   socket, and the thread that reads or writes there sees it.
@@ -179,6 +182,8 @@ struct Live {
     since: Instant,
     deadline: Instant,
     doom: Option<(Doom, Instant)>,
+    /// It was given up, and its request was complete: that is answered, and no other.
+    last: bool,
 }
 
 impl Live {
@@ -231,6 +236,8 @@ struct Arrival {
 struct Table {
     slots: Box<[Option<Live>]>,
     arrivals: VecDeque<Arrival>,
+    /// The newest connection came at another's cost.
+    pressed: bool,
     accepted: u64,
     accept_errors: u64,
     /// In the order of [`Fate::ALL`].
@@ -249,6 +256,11 @@ impl Table {
         self.slots.iter().flatten()
     }
 
+    /// Connections that are not over.
+    fn open(&self) -> usize {
+        self.live().count() + self.arrivals.len()
+    }
+
     fn load(&self, of: impl Fn(Address) -> bool) -> usize {
         let live = self
             .live()
@@ -256,8 +268,8 @@ impl Table {
         live.count() + self.arrivals.iter().filter(|new| of(new.address)).count()
     }
 
-    /// Gives up one connection of those addresses; whether there was one to give up.
-    fn evict(&mut self, of: impl Fn(Address) -> bool, now: Instant) -> bool {
+    /// Gives up one connection of those addresses, where there is one to give up.
+    fn evict(&mut self, of: impl Fn(Address) -> bool, now: Instant) -> Evicted {
         let victim = self
             .slots
             .iter_mut()
@@ -267,16 +279,33 @@ impl Table {
             .min_by_key(|(rank, _)| *rank);
         if let Some((_, live)) = victim {
             live.doom(Doom::Evicted, now);
-            return true;
+            return Evicted::FromItsSlot;
         }
         // One that has not even reached a slot has sent nothing that anybody read.
         let waiting = self.arrivals.iter().position(|new| of(new.address));
-        let gone = waiting.and_then(|at| self.arrivals.remove(at)).is_some();
-        if gone {
-            self.count(Fate::Evicted);
+        match waiting.and_then(|at| self.arrivals.remove(at)) {
+            Some(arrival) => {
+                self.count(Fate::Evicted);
+                Evicted::BeforeItsSlot(arrival.stream)
+            }
+            None => Evicted::Nobody,
         }
-        gone
     }
+
+    /// Whether the newest connection cost another one its place, and some were not taken
+    /// from the queue yet: one more could cost one of these its own.
+    fn crowded(&self) -> bool {
+        self.pressed && !self.arrivals.is_empty()
+    }
+}
+
+/// Who was given up.
+enum Evicted {
+    Nobody,
+    /// Its thread sees to it.
+    FromItsSlot,
+    /// No thread knows of it.
+    BeforeItsSlot(TcpStream),
 }
 
 /// The table, and those who wait for it to change.
@@ -290,7 +319,7 @@ pub(crate) struct Slots {
     arrived: Condvar,
     /// A slot has been taken, after none was.
     busy: Condvar,
-    /// A slot has been left.
+    /// A slot has been left, or the last that waited for one has it.
     left: Condvar,
 }
 
@@ -302,6 +331,7 @@ impl Slots {
             table: Mutex::new(Table {
                 slots: core::iter::repeat_with(|| None).take(slots).collect(),
                 arrivals: VecDeque::with_capacity(slots),
+                pressed: false,
                 accepted: 0,
                 accept_errors: 0,
                 ended: [0; Fate::ALL.len()],
@@ -326,7 +356,7 @@ impl Slots {
         Census {
             slots: table.slots.len(),
             busy,
-            open: busy + table.arrivals.len(),
+            open: table.open(),
             accepted: table.accepted,
             accept_errors: table.accept_errors,
             ended: Fate::ALL.map(|fate| (fate.code(), counts.next().copied().unwrap_or(0))),
@@ -344,26 +374,34 @@ impl Slots {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a new connection in, at another's cost if need be.
-    ///
-    /// # Errors
-    /// The connection, where everything is being worked on: it is to be turned away.
-    pub(super) fn offer(&self, stream: TcpStream, ip: IpAddr) -> Result<(), TcpStream> {
+    /// Takes a new connection in, at another's cost if need be. Gives back one that is to be
+    /// turned away: the new one, where everything is being worked on, or one that waited
+    /// for a slot.
+    pub(super) fn offer(&self, stream: TcpStream, ip: IpAddr) -> Option<TcpStream> {
         let address = Address::from(ip);
         let now = Instant::now();
         let mut table = self.lock();
         table.accepted += 1;
-        let room = if table.load(|of| of == address) >= self.per_address {
-            table.evict(|of| of == address, now)
+        let evicted = if table.load(|of| of == address) >= self.per_address {
+            Some(table.evict(|of| of == address, now))
         } else if table.load(|_| true) >= table.slots.len() {
-            table.evict(|_| true, now)
+            Some(table.evict(|_| true, now))
         } else {
-            true
+            None
         };
-        if !room || self.stopping() {
-            table.count(Fate::TurnedAway);
-            return Err(stream);
-        }
+        table.pressed = evicted.is_some();
+        let turned_away = match evicted {
+            _ if self.stopping() => {
+                table.count(Fate::TurnedAway);
+                return Some(stream);
+            }
+            Some(Evicted::Nobody) => {
+                table.count(Fate::TurnedAway);
+                return Some(stream);
+            }
+            Some(Evicted::BeforeItsSlot(other)) => Some(other),
+            Some(Evicted::FromItsSlot) | None => None,
+        };
         table.arrivals.push_back(Arrival {
             stream,
             address,
@@ -371,7 +409,36 @@ impl Slots {
         });
         drop(table);
         self.arrived.notify_one();
-        Ok(())
+        turned_away
+    }
+
+    /// Waits until every connection that was accepted has a slot, at most `limit`; where
+    /// nobody had to go, not at all.
+    pub(super) fn wait_for_room(&self, limit: Duration) {
+        let table = self.lock();
+        // The table is as good as before, whether there is room now or not.
+        drop(
+            self.left
+                .wait_timeout_while(table, limit, |table| table.crowded() && !self.stopping()),
+        );
+    }
+
+    /// Gives up one connection for nobody in particular, and waits until it is gone, at most
+    /// `limit`; whether there was one.
+    pub(super) fn evict_one(&self, limit: Duration) -> bool {
+        let mut table = self.lock();
+        // Nobody comes meanwhile: the caller is who would take them in.
+        let before = table.open();
+        match table.evict(|_| true, Instant::now()) {
+            Evicted::Nobody => false,
+            Evicted::BeforeItsSlot(_) => true,
+            Evicted::FromItsSlot => {
+                drop(self.left.wait_timeout_while(table, limit, |table| {
+                    table.open() >= before && !self.stopping()
+                }));
+                true
+            }
+        }
     }
 
     /// Waits for a connection for this slot; `None` when no more will come.
@@ -379,6 +446,9 @@ impl Slots {
         let mut table = self.lock();
         loop {
             if let Some(new) = table.arrivals.pop_front() {
+                if table.arrivals.is_empty() {
+                    self.left.notify_all();
+                }
                 let stream = Arc::new(new.stream);
                 if self.stopping() {
                     stream.shutdown(Shutdown::Read).ok();
@@ -393,6 +463,7 @@ impl Slots {
                     since: new.at,
                     deadline: new.at + self.deadlines.reading,
                     doom: None,
+                    last: false,
                 });
                 return Some(stream);
             }
@@ -430,6 +501,30 @@ impl Slots {
         }
         live.phase = phase;
         Ok(live.deadline)
+    }
+
+    /// The connection of this slot has a whole request; gives the answer's deadline. One
+    /// that was given up meanwhile is not: this is its last request.
+    ///
+    /// # Errors
+    /// Why it is ended instead.
+    pub(super) fn begin_work(&self, slot: usize) -> Result<Instant, Doom> {
+        let mut table = self.lock();
+        if let Some(live) = &mut table.slots[slot]
+            && let Some((Doom::Evicted, _)) = live.doom
+        {
+            live.doom = None;
+            live.last = true;
+        }
+        drop(table);
+        self.enter(slot, Phase::Working)
+    }
+
+    /// Whether the connection of this slot has had its last request.
+    pub(super) fn is_last(&self, slot: usize) -> bool {
+        let table = self.lock();
+        let live = table.slots[slot].as_ref();
+        self.stopping() || live.is_some_and(|live| live.last || live.doom.is_some())
     }
 
     /// Why the connection of this slot was ended from outside, if it was.
@@ -498,6 +593,7 @@ impl Slots {
         }
         drop(table);
         self.arrived.notify_all();
+        self.left.notify_all();
     }
 
     /// Waits until every connection is over; whether that came to pass within `limit`.
@@ -530,6 +626,9 @@ mod tests {
 
     use super::{Address, Deadlines, Doom, Fate, Phase, Slots};
 
+    /// Longer than anything here takes; only a failure waits for it.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     /// A connection: the gateway's end, and the client's.
     fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -550,7 +649,7 @@ mod tests {
             .enumerate()
             .map(|(slot, (phase, last))| {
                 let (stream, client) = pair();
-                slots.offer(stream, from(*last)).unwrap();
+                assert!(slots.offer(stream, from(*last)).is_none());
                 slots.take(slot).unwrap();
                 slots.enter(slot, Phase::Working).unwrap();
                 if *phase != Phase::Working {
@@ -595,7 +694,7 @@ mod tests {
             let (slots, _clients) = filled(&phases, 3);
             let (stream, _client) = pair();
             assert_eq!(
-                slots.offer(stream, from(9)).is_ok(),
+                slots.offer(stream, from(9)).is_none(),
                 wanted.is_some(),
                 "{name}"
             );
@@ -631,7 +730,7 @@ mod tests {
             let (slots, _clients) = filled(&phases, 2);
             let (stream, _client) = pair();
             assert_eq!(
-                slots.offer(stream, from(2)).is_ok(),
+                slots.offer(stream, from(2)).is_none(),
                 wanted.is_some(),
                 "{name}"
             );
@@ -647,7 +746,8 @@ mod tests {
         let clients: Vec<_> = (1..=5)
             .map(|last| {
                 let (stream, client) = pair();
-                slots.offer(stream, from(last)).unwrap();
+                let turned_away = slots.offer(stream, from(last));
+                assert_eq!(turned_away.is_some(), last > 2, "{last}");
                 client
             })
             .collect();
@@ -664,10 +764,65 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_is_complete_is_answered_though_its_connection_was_given_up() {
+        for (name, doom, wanted) in [
+            ("in time", None, Ok(false)),
+            ("given up", Some(Doom::Evicted), Ok(true)),
+            ("late", Some(Doom::Late), Err(Doom::Late)),
+        ] {
+            let slots = Slots::new(2, 2, Deadlines::LOCAL);
+            let (stream, _client) = pair();
+            assert!(slots.offer(stream, from(1)).is_none());
+            slots.take(0).unwrap();
+            slots.enter(0, Phase::Reading).unwrap();
+            if let Some(doom) = doom {
+                let mut table = slots.lock();
+                table.slots[0].as_mut().unwrap().doom(doom, Instant::now());
+            }
+            let begun = slots.begin_work(0).map(|_deadline| slots.is_last(0));
+            assert_eq!(begun, wanted, "{name}");
+            assert_eq!(slots.doom(0), begun.err(), "{name}");
+        }
+    }
+
+    /// What is accepted while its slot is being emptied could be given up unread.
+    #[test]
+    fn whoever_was_accepted_is_waited_for_until_there_is_a_slot() {
+        let (slots, _clients) = filled(&[(Phase::Idle, 1), (Phase::Idle, 1)], 2);
+        let crowded = || slots.lock().crowded();
+        assert!(!crowded());
+        let (stream, _client) = pair();
+        assert!(slots.offer(stream, from(2)).is_none());
+        assert!(crowded());
+        slots.wait_for_room(Duration::ZERO);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                slots.leave(0, Fate::Client);
+                slots.take(0).unwrap();
+            });
+            slots.wait_for_room(PATIENCE);
+        });
+        assert!(!crowded());
+    }
+
+    #[test]
+    fn one_is_given_up_where_file_descriptors_are_wanted() {
+        let (slots, _clients) = filled(&[(Phase::Working, 1), (Phase::Idle, 1)], 2);
+        assert!(slots.evict_one(Duration::ZERO));
+        assert_eq!((slots.doom(0), slots.doom(1)), (None, Some(Doom::Evicted)));
+        assert!(!slots.evict_one(Duration::ZERO), "nobody is left");
+        slots.leave(1, Fate::Client);
+        let (stream, _client) = pair();
+        assert!(slots.offer(stream, from(2)).is_none());
+        assert!(slots.evict_one(Duration::ZERO), "one that waits for a slot");
+        assert_eq!(slots.census().open, 1);
+    }
+
+    #[test]
     fn a_first_request_is_timed_from_the_connections_beginning() {
         let slots = Slots::new(2, 2, Deadlines::LOCAL);
         let (stream, _client) = pair();
-        slots.offer(stream, from(1)).unwrap();
+        assert!(slots.offer(stream, from(1)).is_none());
         slots.take(0).unwrap();
         let first = slots.enter(0, Phase::Reading).unwrap();
         // A handshake, and what follows it.
@@ -683,7 +838,7 @@ mod tests {
     fn what_becomes_idle_after_the_stop_is_at_its_end() {
         let slots = Slots::new(2, 2, Deadlines::LOCAL);
         let (stream, mut client) = pair();
-        slots.offer(stream, from(1)).unwrap();
+        assert!(slots.offer(stream, from(1)).is_none());
         let stream = slots.take(0).unwrap();
         stream.set_nonblocking(true).unwrap();
         slots.enter(0, Phase::Working).unwrap();
@@ -732,7 +887,7 @@ mod tests {
         ] {
             let slots = Slots::new(2, 2, Deadlines::LOCAL);
             let (stream, _client) = pair();
-            slots.offer(stream, from(1)).unwrap();
+            assert!(slots.offer(stream, from(1)).is_none());
             slots.take(0).unwrap();
             if phase != Fresh {
                 slots.enter(0, phase).unwrap();
@@ -757,13 +912,13 @@ mod tests {
     fn whoever_never_had_a_slot_met_a_fate_too() {
         let (slots, _clients) = filled(&[(Phase::Working, 1), (Phase::Working, 2)], 2);
         let (stream, _client) = pair();
-        slots.offer(stream, from(3)).unwrap_err();
+        slots.offer(stream, from(3)).unwrap();
         assert_eq!(ended(&slots), [("turned_away", 1)]);
 
         let slots = Slots::new(2, 2, Deadlines::LOCAL);
         let _clients = [1, 2, 3].map(|last| {
             let (stream, client) = pair();
-            slots.offer(stream, from(last)).unwrap();
+            assert_eq!(slots.offer(stream, from(last)).is_some(), last == 3);
             client
         });
         assert_eq!(ended(&slots), [("evicted", 1)]);

@@ -274,3 +274,17 @@ fn a_stop_waits_for_work_but_not_for_ever() {
     assert!(!server.drain(Duration::from_millis(1)));
     strings.tell.send(()).unwrap();
 }
+
+#[test]
+fn what_is_set_on_the_listener_holds_for_each_connection() {
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let accepted = Socket::from(accepted);
+    assert!(accepted.tcp_nodelay().unwrap());
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    assert_eq!(
+        accepted.tcp_user_timeout().unwrap(),
+        Some(super::UNACKNOWLEDGED)
+    );
+}

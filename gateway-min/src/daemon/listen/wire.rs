@@ -15,6 +15,9 @@ use super::{
     tls::{Certificates, Session},
 };
 
+/// How much is thrown away at most behind last words: a request of the largest size.
+const MAX_FORGOTTEN: usize = 32 * 1024;
+
 /// How a listener is spoken to.
 #[derive(Clone)]
 pub(crate) enum Transport {
@@ -102,6 +105,15 @@ impl Wire<'_> {
         }
     }
 
+    /// A few words that a client waits for, without waiting for a client that does not
+    /// read: its slot may be wanted meanwhile.
+    pub(super) fn say_in_passing(&mut self, out: &[u8]) -> io::Result<()> {
+        self.stream().set_nonblocking(true)?;
+        let said = self.write_all(out);
+        self.stream().set_nonblocking(false)?;
+        said
+    }
+
     /// Says that nothing more will be written.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         #[cfg(feature = "tls")]
@@ -112,13 +124,15 @@ impl Wire<'_> {
     }
 
     /// The last words, as far as the socket takes them without waiting; after them nothing
-    /// can be written.
+    /// can be written, and what has come is forgotten.
     pub(super) fn say_at_once(&mut self, out: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(stream) => say_at_once(stream, out),
             #[cfg(feature = "tls")]
             Self::Tls(session) => session.say_at_once(out),
-        }
+        }?;
+        forget(self.stream());
+        Ok(())
     }
 
     /// Ends in order what is closed next, without waiting.
@@ -142,7 +156,19 @@ impl Wire<'_> {
     }
 }
 
-/// As much as the socket takes without waiting.
+/// Throws away what has come, without waiting: closing a socket with unread bytes resets
+/// it, and the client may lose what was said to it last.
+pub(super) fn forget(mut stream: &TcpStream) {
+    let mut chunk = [0; 2048];
+    let most = MAX_FORGOTTEN / chunk.len();
+    for _ in 0..most {
+        if !matches!(stream.read(&mut chunk), Ok(len) if len > 0) {
+            return;
+        }
+    }
+}
+
+/// As much as the socket takes without waiting; after it nothing waits.
 ///
 /// # Errors
 /// The socket's.

@@ -194,16 +194,22 @@ fn a_mark_stays_and_goes_with_its_message() {
     found.found = true;
     line.push(found);
     line.push(parcel(2, 7));
+    line.push(parcel(3, 7));
     assert!(tried(&mut line, now).redelivered);
-    line.failed(MESSAGE, true, now);
-    line.failed(MESSAGE, false, now);
-    let later = now + MINUTE;
-    assert!(tried(&mut line, later).redelivered);
+    line.over(now);
+    // Not sent, sent, not sent: what was sent once stays so.
+    let mut later = now;
+    for (sent, marked) in [(false, false), (true, false), (false, true), (false, true)] {
+        assert_eq!(tried(&mut line, later).redelivered, marked, "{sent}");
+        line.failed(RECEIVER, sent, later);
+        later += MINUTE * 2;
+    }
+    tried(&mut line, later);
     line.over(later);
     let next = tried(&mut line, later);
     assert_eq!(
         (next.parcel.seq, next.number, next.redelivered),
-        (2, 1, false)
+        (3, 1, false)
     );
 }
 

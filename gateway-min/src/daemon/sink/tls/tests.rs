@@ -68,6 +68,7 @@ fn messages_travel_over_tls_and_the_connection_is_kept() {
         (received.len(), received[0].body.as_slice()),
         (2, &b"{}"[..])
     );
+    assert_eq!(server.connections(), 1);
     // An end that was not said is no end of a body.
     server.reply([Reply::SayAndClose("HTTP/1.1 200 OK\r\n\r\nok".into())]);
     let fault = http.deliver(&DELIVERY).unwrap_err();
@@ -128,11 +129,11 @@ fn who_is_not_believed_gets_nothing() {
 #[test]
 fn what_is_no_handshake_fails_as_one() {
     let own = certificate(P256, 1, GOOD);
-    let short = Duration::from_millis(200);
+    let short = Duration::from_millis(500);
     for (name, door, timeout, detail) in [
         // The plain receiver waits for the end of a head that never comes.
-        ("plain HTTP", Door::Open, short, "not done within 0.2 s"),
-        ("never answers", Door::Deaf, short, "not done within 0.2 s"),
+        ("plain HTTP", Door::Open, short, "not done within 0.5 s"),
+        ("never answers", Door::Deaf, short, "not done within 0.5 s"),
         ("closes", Door::Slammed, PATIENCE, ""),
     ] {
         let server = SinkServer::start();
