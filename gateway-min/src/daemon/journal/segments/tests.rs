@@ -737,3 +737,26 @@ fn a_file_that_was_removed_is_not_written_on() {
     let ids: Vec<_> = told(&segments).iter().map(|(n, _, _)| *n).collect();
     assert_eq!(ids, [2]);
 }
+
+#[test]
+fn what_was_forgotten_is_known_when_the_segment_that_said_so_has_gone() {
+    let place = Place::new("forgotten");
+    let bounds = Bounds {
+        delivers: false,
+        ..BOUNDS
+    };
+    let (mut segments, _) = place.open(bounds);
+    keep(&mut segments, 1, 1500).unwrap();
+    for count in [1, 1] {
+        segments.seal();
+        commit(&mut segments, Wish::Probe, &mut Vec::new(), 1000).unwrap();
+        let time = (at(1530 + 3600), Instant::now());
+        segments.reclaim(time, &mut |_, _| {}).unwrap();
+        assert_eq!((segments.count(), segments.entries().len()), (count, 0));
+    }
+    drop(segments);
+    let (segments, _) = place.open(bounds);
+    let state = segments.state();
+    let wanted = (at(1500), at(1000), 2);
+    assert_eq!((state.floor, state.newest, state.next), wanted);
+}
