@@ -747,12 +747,12 @@ fn what_was_forgotten_is_known_when_the_segment_that_said_so_has_gone() {
     };
     let (mut segments, _) = place.open(bounds);
     keep(&mut segments, 1, 1500).unwrap();
-    for count in [1, 1] {
+    for _ in 0..2 {
         segments.seal();
         commit(&mut segments, Wish::Probe, &mut Vec::new(), 1000).unwrap();
         let time = (at(1530 + 3600), Instant::now());
         segments.reclaim(time, &mut |_, _| {}).unwrap();
-        assert_eq!((segments.count(), segments.entries().len()), (count, 0));
+        assert_eq!((segments.count(), segments.entries().len()), (1, 0));
     }
     drop(segments);
     let (segments, _) = place.open(bounds);
