@@ -4,13 +4,14 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     signer::PUBLIC_JWK,
-    support::{Folder, Gateway, ID, ISSUER, command, message, now},
+    support::{Folder, Gateway, ID, ISSUER, PATIENCE, command, message, now},
 };
 
 /// A journal's folder in one of the test's own, or on a disk.
@@ -81,11 +82,13 @@ impl Site {
     /// Waits until nothing waits for its delivery.
     #[track_caller]
     pub(crate) fn wait_for_deliveries(&self) -> Printed {
+        let begun = Instant::now();
         loop {
             let printed = self.printed();
             if printed.sum["waiting"] == 0 {
                 return printed;
             }
+            assert!(begun.elapsed() < PATIENCE, "{}", printed.sum);
         }
     }
 }
