@@ -386,4 +386,4 @@ fn field(name: &str, value: Option<&str>) -> impl fmt::Display {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -20,13 +20,16 @@ use super::{fault, own_uid, parent};
 /// Others' permissions of every kind.
 const ANY_BY_OTHERS: u32 = 0o007;
 
+/// Device and inode of a folder.
+pub(crate) type Home = (u64, u64);
+
 /// What the journal does to a disk. Names are of files in its one folder.
 pub(crate) trait Disk: Send + Sync + 'static {
     /// A file that is appended to.
     type File: Send;
 
-    /// Whether the folder is there, believed, and ours alone.
-    fn check(&self) -> io::Result<()>;
+    /// Whether the folder is there, believed, and ours alone; which one it is.
+    fn check(&self) -> io::Result<Home>;
     /// The names and lengths of all files.
     fn list(&self) -> io::Result<Vec<(String, u64)>>;
     /// Reads a file from its front. What a bad block hides is zeros.
@@ -44,6 +47,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Returns when the folder's names are on the disk.
     fn sync_names(&self) -> io::Result<()>;
     fn cut(&self, name: &str, len: u64) -> io::Result<()>;
+    /// Returns when the bytes and the length of a file that nobody appends to are on the disk.
+    fn sync_named(&self, name: &str) -> io::Result<()>;
     fn remove(&self, name: &str) -> io::Result<()>;
 }
 
@@ -58,8 +63,8 @@ pub(crate) struct Folder {
 
 #[derive(Debug)]
 struct Lock {
-    /// Device and inode of the folder, and the handle that is locked.
-    of: (u64, u64),
+    /// The folder, and the handle that is locked.
+    of: Home,
     _handle: File,
 }
 
@@ -89,11 +94,11 @@ impl Folder {
         }
     }
 
-    /// Device and inode of the folder, where it is there and believed.
+    /// Which folder it is, where it is there and believed.
     ///
     /// # Errors
     /// Why it is not.
-    pub(crate) fn look(&self) -> io::Result<(u64, u64)> {
+    pub(crate) fn look(&self) -> io::Result<Home> {
         let meta = fs::metadata(&self.path)?;
         if !meta.is_dir() {
             return Err(ErrorKind::NotADirectory.into());
@@ -119,11 +124,11 @@ impl Folder {
 impl Disk for Folder {
     type File = File;
 
-    fn check(&self) -> io::Result<()> {
+    fn check(&self) -> io::Result<Home> {
         let of = self.look()?;
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.as_ref().is_some_and(|lock| lock.of == of) {
-            return Ok(());
+            return Ok(of);
         }
         // Gone before another is taken: it may be the same folder under another number.
         *lock = None;
@@ -139,11 +144,12 @@ impl Disk for Folder {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         let meta = handle.metadata()?;
+        let of = (meta.dev(), meta.ino());
         *lock = Some(Lock {
-            of: (meta.dev(), meta.ino()),
+            of,
             _handle: handle,
         });
-        Ok(())
+        Ok(of)
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
@@ -208,6 +214,10 @@ impl Disk for Folder {
     fn cut(&self, name: &str, len: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(self.file(name))?;
         file.set_len(len)
+    }
+
+    fn sync_named(&self, name: &str) -> io::Result<()> {
+        File::open(self.file(name))?.sync_all()
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

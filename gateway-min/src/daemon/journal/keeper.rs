@@ -57,6 +57,7 @@ pub(super) fn start<D: Disk>(
         looked: None,
     };
     keeper.queue_what_was_found();
+    keeper.shared.lock().home = keeper.segments.home();
     keeper.shared.gauges.set(&keeper.segments);
     thread::Builder::new()
         .name("journal".to_owned())
@@ -164,7 +165,11 @@ impl<D: Disk> Keeper<D> {
             }
             Err(error) => {
                 self.shared.gauges.failures.add();
-                let code = if full { FULL } else { UNAVAILABLE };
+                // Of the disk, whoever met it: what became of entries has no result of its own.
+                let code = match Fault::of(&error) {
+                    Fault::Full => FULL,
+                    Fault::Unavailable => UNAVAILABLE,
+                };
                 self.tell(Some((code, Some(error))), time);
             }
         }
@@ -184,13 +189,14 @@ impl<D: Disk> Keeper<D> {
     fn answer(&mut self) {
         let mut results = self.results.drain(..);
         let mut desk = self.shared.lock();
-        for Order { number, .. } in self.inbox.orders.drain(..) {
+        desk.home = self.segments.home();
+        for Order { number, what, .. } in self.inbox.orders.drain(..) {
             // Where there is none, it is not known: somebody panicked.
             let result = results.next().unwrap_or(Err(Fault::Unavailable));
             match desk.left.iter().position(|left| *left == number) {
                 Some(at) => {
                     desk.left.swap_remove(at);
-                    if result.is_ok() {
+                    if result.is_ok() && what != What::Probe {
                         log::warn!("journal: something was kept too late for its answer");
                     }
                 }

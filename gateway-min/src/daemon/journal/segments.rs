@@ -30,7 +30,10 @@ use super::{
 };
 use crate::{
     UnixTime,
-    daemon::{deliver::Place, files::folder::Disk},
+    daemon::{
+        deliver::Place,
+        files::folder::{Disk, Home},
+    },
     verify::{ContentDigest, MessageId},
 };
 
@@ -38,6 +41,8 @@ use crate::{
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A segment is at most this part of the whole, so that what is removed is not much at once.
 const PARTS: u64 = 8;
+/// So many of the newest entries are looked for in a folder that may be ours.
+const TOKENS_OF_HOME: usize = 4;
 
 /// What is kept at most, and how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,7 +80,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    fn of(error: &io::Error) -> Self {
+    pub(super) fn of(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 Self::Full
@@ -177,12 +182,16 @@ pub(super) type Moved<'a> = &'a mut dyn FnMut(u64, Place);
 /// See the module's documentation.
 pub(super) struct Segments<D: Disk> {
     disk: Arc<D>,
+    /// Which folder it is that the journal was in last.
+    home: Home,
     bounds: Bounds,
     sealed: VecDeque<Segment>,
     active: Option<Active<D::File>>,
     entries: BTreeMap<u64, Kept>,
     state: State,
     last_number: u64,
+    /// A segment's unfinished end that could not be cut off yet, and where it begins.
+    tail: Option<(u64, u64)>,
     opened: Instant,
     buffer: Vec<u8>,
 }
@@ -231,16 +240,18 @@ impl<D: Disk> Segments<D> {
     /// Reads what is there, and cuts off what a crash left unfinished. Nothing else is
     /// written.
     pub(super) fn open(disk: Arc<D>, bounds: Bounds) -> Result<(Self, Found), Unopened> {
-        disk.check()?;
+        let home = disk.check()?;
         let segments = list(&*disk)?;
         let mut journal = Self {
             disk,
+            home,
             bounds,
             sealed: VecDeque::new(),
             active: None,
             entries: BTreeMap::new(),
             state: State::EMPTY,
             last_number: segments.last().map_or(0, |(number, _)| *number),
+            tail: None,
             opened: Instant::now(),
             buffer: Vec::new(),
         };
@@ -317,13 +328,28 @@ impl<D: Disk> Segments<D> {
         segment.damaged = found.damage.len() > faults;
         if let Some((at, len)) = torn {
             found.torn = Some(format!("{name}: {len} unfinished bytes at {at}"));
-            // Where it cannot be cut it is met again, and is as harmless then.
-            if self.disk.cut(&name, at).is_ok() {
+            self.tail = Some((number, at));
+        }
+        self.sealed.push_back(segment);
+        self.cut_tail();
+        Ok(())
+    }
+
+    /// Cuts off an unfinished end, for good before another segment follows: there it would
+    /// be damage. Where it cannot be cut it is tried again with the next segment.
+    fn cut_tail(&mut self) {
+        let Some((number, at)) = self.tail else {
+            return;
+        };
+        let name = name(number);
+        let cut = self.disk.cut(&name, at);
+        if cut.and_then(|()| self.disk.sync_named(&name)).is_ok() {
+            self.tail = None;
+            let mut sealed = self.sealed.iter_mut();
+            if let Some(segment) = sealed.find(|segment| segment.number == number) {
                 segment.len = at;
             }
         }
-        self.sealed.push_back(segment);
-        Ok(())
     }
 
     fn found(
@@ -475,7 +501,11 @@ impl<D: Disk> Segments<D> {
     /// The segment that is to be written: a new one where the old has had its day, or is
     /// not there any more.
     fn prepare(&mut self, now: Instant) -> io::Result<Segment> {
-        self.disk.check()?;
+        let home = self.disk.check()?;
+        if home != self.home {
+            self.recognise()?;
+            self.home = home;
+        }
         if let Some(active) = &self.active {
             let day = DAY.min(Duration::from_secs(u64::from(self.bounds.max_age_secs)));
             let full = active.segment.len >= self.bounds.max_bytes / PARTS;
@@ -495,6 +525,27 @@ impl<D: Disk> Segments<D> {
         self.begin(now)
     }
 
+    /// Whether another folder that is in the place of ours holds our journal, as a disk does
+    /// that was away. What is below its mount point does not, and nothing is written there:
+    /// it would be out of sight when the disk is back.
+    fn recognise(&self) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for (seq, kept) in self.entries.iter().rev().take(TOKENS_OF_HOME) {
+            let found = read_entry(&*self.disk, kept.place, &mut bytes)?;
+            if found.is_some_and(|entry| (entry.seq, entry.id) == (*seq, kept.id)) {
+                return Ok(());
+            }
+        }
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            ErrorKind::NotFound,
+            "another folder is in its place, without what was kept: \
+             bring it back, or start the gateway again to go on without",
+        ))
+    }
+
     /// A new segment, which has its name only when it is whole.
     fn begin(&mut self, now: Instant) -> io::Result<Segment> {
         // In a folder that was exchanged meanwhile there may be others, which are not ours to
@@ -504,6 +555,7 @@ impl<D: Disk> Segments<D> {
         let number = number.ok_or(ErrorKind::FileTooLarge)?;
         self.last_number = number;
         let (unfinished, name) = (unfinished(number), name(number));
+        self.cut_tail();
         let mut bytes = record::header(number).to_vec();
         Record::State(self.state).write(number, &mut bytes);
         let made = self.disk.create(&unfinished).and_then(|mut file| {
@@ -702,6 +754,11 @@ impl<D: Disk> Segments<D> {
     /// Whether `more` bytes of entries could be too many.
     pub(super) fn is_tight(&self, more: usize) -> bool {
         self.len() + bytes(more) > self.bounds.for_entries()
+    }
+
+    /// Which folder it is in.
+    pub(super) const fn home(&self) -> Home {
+        self.home
     }
 
     /// Every entry that is known, by its `seq`.

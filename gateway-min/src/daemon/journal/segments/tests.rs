@@ -19,12 +19,14 @@ use crate::{
     UnixTime,
     daemon::{
         files::{
-            folder::{Disk, Folder},
+            folder::{Disk, Folder, Home},
             tests as files,
         },
         journal::record::{Entry, Fate, MAX_RECORD, tests as records},
     },
 };
+
+mod power;
 
 const BOUNDS: Bounds = Bounds {
     max_bytes: 1 << 20,
@@ -72,7 +74,7 @@ impl Faulty {
 impl Disk for Faulty {
     type File = fs::File;
 
-    fn check(&self) -> io::Result<()> {
+    fn check(&self) -> io::Result<Home> {
         self.turn(|| self.folder.check())
     }
 
@@ -118,6 +120,10 @@ impl Disk for Faulty {
 
     fn cut(&self, name: &str, len: u64) -> io::Result<()> {
         self.turn(|| self.folder.cut(name, len))
+    }
+
+    fn sync_named(&self, name: &str) -> io::Result<()> {
+        self.turn(|| self.folder.sync_named(name))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -804,23 +810,34 @@ fn a_message_that_was_asked_for_again_is_there_once() {
 }
 
 #[test]
-fn a_folder_that_vanishes_is_a_fault_and_another_in_its_place_is_begun_anew() {
+fn a_folder_that_vanishes_is_a_fault_and_another_in_its_place_is_not_ours() {
     let place = Place::new("vanished");
     let (mut segments, _) = place.open(BOUNDS);
     keep(&mut segments, 1, 5000).unwrap();
     let (path, aside) = (place.outer.0.join("journal"), place.outer.0.join("aside"));
     fs::rename(&path, &aside).unwrap();
     assert_eq!(keep(&mut segments, 2, 5000).err(), Some(Fault::Unavailable));
+    // As below a mount point whose disk is away.
     place.folder().make().unwrap();
-    keep(&mut segments, 3, 5000).unwrap();
-    assert_eq!(place.bytes().len(), 1);
-    fs::remove_dir_all(&path).unwrap();
+    for _ in 0..2 {
+        assert_eq!(keep(&mut segments, 3, 5000).err(), Some(Fault::Unavailable));
+        assert_eq!(place.bytes().len(), 0);
+    }
+    fs::remove_dir(&path).unwrap();
     fs::rename(&aside, &path).unwrap();
     keep(&mut segments, 4, 5000).unwrap();
+    // The same files on what is another device to the system.
+    fs::rename(&path, &aside).unwrap();
+    place.folder().make().unwrap();
+    for entry in fs::read_dir(&aside).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), path.join(entry.file_name())).unwrap();
+    }
+    keep(&mut segments, 5, 5000).unwrap();
     drop(segments);
     let (segments, _) = place.open(BOUNDS);
     let ids: Vec<_> = told(&segments).iter().map(|(n, _, _)| *n).collect();
-    assert_eq!(ids, [1, 4]);
+    assert_eq!(ids, [1, 4, 5]);
 }
 
 #[test]
@@ -834,4 +851,27 @@ fn a_file_that_was_removed_is_not_written_on() {
     let (segments, _) = place.open(BOUNDS);
     let ids: Vec<_> = told(&segments).iter().map(|(n, _, _)| *n).collect();
     assert_eq!(ids, [2]);
+}
+
+#[test]
+fn what_was_forgotten_is_known_when_the_segment_that_said_so_has_gone() {
+    let place = Place::new("forgotten");
+    let bounds = Bounds {
+        delivers: false,
+        ..BOUNDS
+    };
+    let (mut segments, _) = place.open(bounds);
+    keep(&mut segments, 1, 1500).unwrap();
+    for _ in 0..2 {
+        segments.seal();
+        commit(&mut segments, Wish::Probe, &mut Vec::new(), 1000).unwrap();
+        let time = (at(1530 + 3600), Instant::now());
+        segments.reclaim(time, &mut |_, _| {}).unwrap();
+        assert_eq!((segments.count(), segments.entries().len()), (1, 0));
+    }
+    drop(segments);
+    let (segments, _) = place.open(bounds);
+    let state = segments.state();
+    let wanted = (at(1500), at(1000), 2);
+    assert_eq!((state.floor, state.newest, state.next), wanted);
 }
