@@ -213,6 +213,11 @@ impl Queue {
         self.lock().line.moved(seq, place);
     }
 
+    /// Counts a message that was given up before it came here.
+    pub(crate) fn note_expired(&self) {
+        self.outcomes.expired.add();
+    }
+
     /// In which phase delivery fails at present.
     pub(crate) fn failing(&self) -> Option<&'static str> {
         self.trouble.get()?;

@@ -206,6 +206,27 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(bounds: &Bounds) -> Self {
+        Self {
+            desk: Mutex::default(),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            gauges: Gauges {
+                bytes: AtomicU64::new(0),
+                segments: AtomicU64::new(0),
+                messages: AtomicU64::new(0),
+                commits: Histogram::default(),
+                failures: Counter::new(),
+                last: Latest::new(),
+            },
+            max_bytes: bounds.max_bytes,
+            max_age_secs: bounds.max_age_secs,
+            delivers: bounds.delivers,
+            trouble: Arc::default(),
+            damage: Arc::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -329,24 +350,7 @@ impl Journal {
         queue: Arc<Queue>,
         clock: Clock,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            desk: Mutex::default(),
-            work: Condvar::new(),
-            done: Condvar::new(),
-            gauges: Gauges {
-                bytes: AtomicU64::new(0),
-                segments: AtomicU64::new(0),
-                messages: AtomicU64::new(0),
-                commits: Histogram::default(),
-                failures: Counter::new(),
-                last: Latest::new(),
-            },
-            max_bytes: segments.bounds().max_bytes,
-            max_age_secs: segments.bounds().max_age_secs,
-            delivers: segments.bounds().delivers,
-            trouble: Arc::default(),
-            damage: Arc::default(),
-        });
+        let shared = Arc::new(Shared::new(segments.bounds()));
         let of_keeper = Arc::clone(&queue);
         keeper::start(segments, Arc::clone(&shared), of_keeper, clock)?;
         Ok(Self {

@@ -17,17 +17,14 @@
 //! A crash at any point leaves segments that are each whole but for a tail of the last.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io::{self, ErrorKind},
     prelude::v1::*,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{
-    record::{self, Entry, Fate, MAX_RECORD, Record, State},
-    scan::{Met, Refused, Scan},
-};
+use super::record::{self, Entry, Fate, MAX_RECORD, Record, State};
 use crate::{
     UnixTime,
     daemon::{
@@ -36,6 +33,12 @@ use crate::{
     },
     verify::{ContentDigest, MessageId},
 };
+
+mod reclaim;
+mod recover;
+
+pub(crate) use recover::Unopened;
+pub(super) use recover::versions;
 
 /// Segments are exchanged daily: what is in one is about one day's patients.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -114,48 +117,9 @@ pub(super) struct Kept {
     pub(super) accepted: UnixTime,
     pub(super) exp: UnixTime,
     pub(super) id: MessageId,
+    pub(super) digest: ContentDigest,
     pub(super) subject: u64,
     pub(super) fate: Fate,
-}
-
-impl Kept {
-    /// Whether it can go, `more` seconds after it first could.
-    fn is_due(&self, bounds: &Bounds, now: UnixTime, more: u32) -> bool {
-        let expired = |more| now >= self.exp.plus(bounds.leeway_secs).plus(more);
-        match self.fate {
-            // Nobody delivers it any more; once it is old enough, nobody should.
-            Fate::Waiting => !bounds.delivers && expired(bounds.max_age_secs),
-            _ => expired(more),
-        }
-    }
-}
-
-/// What was found at a start.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// What the memory of accepted messages has to know again.
-    pub(super) remembered: Vec<(MessageId, ContentDigest, UnixTime)>,
-    /// What is wrong with which segment, in words.
-    pub(super) damage: Vec<String>,
-    /// What was cut off the end, in words.
-    pub(super) torn: Option<String>,
-}
-
-/// Why a journal is not opened.
-#[derive(Debug)]
-pub(crate) enum Unopened {
-    Io(io::Error),
-    /// A segment of a version that this gateway does not know.
-    Newer {
-        name: String,
-        version: u32,
-    },
-}
-
-impl From<io::Error> for Unopened {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// A segment that is not written any more.
@@ -175,9 +139,6 @@ struct Active<F> {
     file: F,
     since: Instant,
 }
-
-/// Told of every entry that has another place now, before its old one goes.
-pub(super) type Moved<'a> = &'a mut dyn FnMut(u64, Place);
 
 /// See the module's documentation.
 pub(super) struct Segments<D: Disk> {
@@ -218,176 +179,12 @@ pub(super) fn list(disk: &impl Disk) -> io::Result<Vec<(u64, u64)>> {
     Ok(segments)
 }
 
-/// Whether every segment is of a version that is read here.
-pub(super) fn versions(disk: &impl Disk) -> Result<(), Unopened> {
-    for (number, _) in list(disk)? {
-        let name = name(number);
-        match Scan::open(disk.open(&name)?, number) {
-            Ok(_) => {}
-            Err(Refused::Io(error)) => return Err(error.into()),
-            Err(Refused::Newer(version)) => return Err(Unopened::Newer { name, version }),
-        }
-    }
-    Ok(())
-}
-
 /// The name under which a segment is made.
 fn unfinished(number: u64) -> String {
     format!(".{}", name(number))
 }
 
 impl<D: Disk> Segments<D> {
-    /// Reads what is there, and cuts off what a crash left unfinished. Nothing else is
-    /// written.
-    pub(super) fn open(disk: Arc<D>, bounds: Bounds) -> Result<(Self, Found), Unopened> {
-        let home = disk.check()?;
-        let segments = list(&*disk)?;
-        let mut journal = Self {
-            disk,
-            home,
-            bounds,
-            sealed: VecDeque::new(),
-            active: None,
-            entries: BTreeMap::new(),
-            state: State::EMPTY,
-            last_number: segments.last().map_or(0, |(number, _)| *number),
-            tail: None,
-            opened: Instant::now(),
-            buffer: Vec::new(),
-        };
-        let mut found = Found::default();
-        let mut reading = Reading::default();
-        let last = journal.last_number;
-        for (number, len) in segments {
-            journal.read(number, len, number == last, &mut reading, &mut found)?;
-        }
-        for (seq, kept) in &mut journal.entries {
-            if let Some(exp) = reading.extended.get(seq) {
-                kept.exp = kept.exp.max(*exp);
-            }
-            if let Some(fate) = reading.settled.get(seq) {
-                kept.fate = *fate;
-            }
-            if let Some((latest, digest)) = reading.known.get(&kept.id)
-                && latest == seq
-            {
-                found.remembered.push((kept.id, *digest, kept.exp));
-            }
-        }
-        // What was being made when the process ended; harmless where it cannot be removed.
-        for (name, _) in journal.disk.list()? {
-            let unfinished = name.strip_prefix('.').and_then(number);
-            if unfinished.is_some() {
-                journal.disk.remove(&name).ok();
-            }
-        }
-        Ok((journal, found))
-    }
-
-    fn read(
-        &mut self,
-        number: u64,
-        len: u64,
-        last: bool,
-        reading: &mut Reading,
-        found: &mut Found,
-    ) -> Result<(), Unopened> {
-        let name = name(number);
-        let mut segment = Segment {
-            number,
-            len,
-            notes: false,
-            damaged: false,
-        };
-        let (mut scan, damaged) = match Scan::open(self.disk.open(&name)?, number) {
-            Ok(open) => open,
-            Err(Refused::Io(error)) => return Err(error.into()),
-            Err(Refused::Newer(version)) => return Err(Unopened::Newer { name, version }),
-        };
-        let mut torn = None;
-        let faults = found.damage.len();
-        if damaged {
-            found.damage.push(format!("{name}: its header is damaged"));
-        }
-        while let Some(met) = scan.next()? {
-            match met {
-                Met::Record { record, at, len } => {
-                    segment.notes |=
-                        matches!(record, Record::Settled { .. } | Record::Extended { .. });
-                    self.found(record, number, at, len, reading);
-                }
-                Met::Damage { at, len } => found
-                    .damage
-                    .push(format!("{name}: {len} bytes at {at} are damaged")),
-                Met::Tail { at, len } if last && !damaged => torn = Some((at, len)),
-                Met::Tail { at, len } => found
-                    .damage
-                    .push(format!("{name}: {len} bytes at {at}, its end, are damaged")),
-            }
-        }
-        segment.damaged = found.damage.len() > faults;
-        if let Some((at, len)) = torn {
-            found.torn = Some(format!("{name}: {len} unfinished bytes at {at}"));
-            self.tail = Some((number, at));
-        }
-        self.sealed.push_back(segment);
-        self.cut_tail();
-        Ok(())
-    }
-
-    /// Cuts off an unfinished end, for good before another segment follows: there it would
-    /// be damage. Where it cannot be cut it is tried again with the next segment.
-    fn cut_tail(&mut self) {
-        let Some((number, at)) = self.tail else {
-            return;
-        };
-        let name = name(number);
-        let cut = self.disk.cut(&name, at);
-        if cut.and_then(|()| self.disk.sync_named(&name)).is_ok() {
-            self.tail = None;
-            let mut sealed = self.sealed.iter_mut();
-            if let Some(segment) = sealed.find(|segment| segment.number == number) {
-                segment.len = at;
-            }
-        }
-    }
-
-    fn found(
-        &mut self,
-        record: Record<'_>,
-        number: u64,
-        at: u64,
-        len: usize,
-        reading: &mut Reading,
-    ) {
-        match record {
-            Record::Entry(entry) => {
-                self.state.newest = self.state.newest.max(entry.accepted);
-                self.state.next = self.state.next.max(entry.seq.saturating_add(1));
-                let known = reading.known.insert(entry.id, (entry.seq, entry.digest));
-                if let Some((other, digest)) = known
-                    && other != entry.seq
-                    && digest == entry.digest
-                {
-                    // Its answer was 503, and it was asked again. Other content was accepted
-                    // when the first had been forgotten, and is another message.
-                    self.entries.remove(&other);
-                }
-                let place = place(number, at, len);
-                self.entries.insert(entry.seq, Kept::of(&entry, place));
-            }
-            Record::Settled { seq, fate } => {
-                reading.settled.insert(seq, fate);
-            }
-            Record::Extended { seq, exp } => {
-                let known = reading.extended.entry(seq).or_insert(exp);
-                *known = exp.max(*known);
-            }
-            Record::State(state) => self.state.merge(state),
-            Record::Probe => {}
-        }
-    }
-
     /// Writes `notes` and `wishes`, and returns when they are on the disk; then `notes` is
     /// empty, and `results` has one for each wish.
     pub(super) fn commit<'a>(
@@ -548,8 +345,7 @@ impl<D: Disk> Segments<D> {
 
     /// A new segment, which has its name only when it is whole.
     fn begin(&mut self, now: Instant) -> io::Result<Segment> {
-        // In a folder that was exchanged meanwhile there may be others, which are not ours to
-        // replace.
+        // Others that somebody put there meanwhile are not ours to replace.
         let newest = list(&*self.disk)?.last().map_or(0, |(number, _)| *number);
         let number = self.last_number.max(newest).checked_add(1);
         let number = number.ok_or(ErrorKind::FileTooLarge)?;
@@ -623,122 +419,6 @@ impl<D: Disk> Segments<D> {
         }
     }
 
-    /// Removes what may go by now, the oldest first. `moved` is told what had to be
-    /// copied.
-    pub(super) fn reclaim(
-        &mut self,
-        time: (UnixTime, Instant),
-        moved: Moved<'_>,
-    ) -> io::Result<()> {
-        self.remove_empty(time.1)?;
-        while let Some(oldest) = self.sealed.front().copied() {
-            let of = |kept: &Kept| kept.place.segment == oldest.number;
-            let mut entries = self.entries.values().filter(|kept| of(kept));
-            let all = entries
-                .clone()
-                .all(|kept| kept.is_due(&self.bounds, time.0, 0));
-            let overdue =
-                entries.any(|kept| kept.is_due(&self.bounds, time.0, self.bounds.max_age_secs));
-            // Evidence is not worth an outage, however often the gateway was started.
-            let stays = self.is_evidence(&oldest, time.1) && !self.is_tight(MAX_RECORD);
-            if !(all || overdue) || stays {
-                break;
-            }
-            self.carry_over(oldest, time, moved)?;
-            self.remove(oldest.number)?;
-            self.sealed.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Removes segments that say nothing, wherever they are: what they begin with stands in
-    /// every newer one.
-    fn remove_empty(&mut self, now: Instant) -> io::Result<()> {
-        let newest = self.active.as_ref().map(|active| active.segment.number);
-        let newest = newest.or_else(|| self.sealed.back().map(|segment| segment.number));
-        let mut at = 0;
-        while let Some(segment) = self.sealed.get(at).copied() {
-            let said = segment.notes
-                || self.is_evidence(&segment, now)
-                || Some(segment.number) == newest
-                || self
-                    .entries
-                    .values()
-                    .any(|kept| kept.place.segment == segment.number);
-            if said {
-                at += 1;
-            } else {
-                self.remove(segment.number)?;
-                self.sealed.remove(at);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a segment is damaged, and whoever was told of it may not have looked yet.
-    fn is_evidence(&self, segment: &Segment, now: Instant) -> bool {
-        let age = Duration::from_secs(u64::from(self.bounds.max_age_secs));
-        segment.damaged && now.saturating_duration_since(self.opened) < age
-    }
-
-    /// Writes what has to outlive a segment into the active one.
-    fn carry_over(
-        &mut self,
-        segment: Segment,
-        time: (UnixTime, Instant),
-        moved: Moved<'_>,
-    ) -> io::Result<()> {
-        let into = self.prepare(time.1)?;
-        let mut out = Vec::new();
-        let mut copies = Vec::new();
-        let mut body = Vec::new();
-        for (seq, kept) in &self.entries {
-            if kept.place.segment != segment.number {
-                continue;
-            }
-            let copy = if kept.is_due(&self.bounds, time.0, 0) {
-                None
-            } else {
-                read_entry(&*self.disk, kept.place, &mut body)?
-            };
-            match copy {
-                Some(entry) => {
-                    let entry = Entry {
-                        exp: kept.exp,
-                        fate: kept.fate,
-                        ..entry
-                    };
-                    let at = into.len + bytes(out.len());
-                    let len = Record::Entry(entry).write(into.number, &mut out);
-                    copies.push((*seq, place(into.number, at, len)));
-                }
-                // Forgotten: no token that ends as early is new again.
-                None => self.state.floor = self.state.floor.max(kept.exp),
-            }
-        }
-        Record::State(self.state).write(into.number, &mut out);
-        self.write(&out, false)?;
-        for (seq, place) in copies {
-            if let Some(kept) = self.entries.get_mut(&seq) {
-                kept.place = place;
-            }
-            moved(seq, place);
-        }
-        Ok(())
-    }
-
-    /// Removes a segment's file, and everything that is still known to be in it.
-    fn remove(&mut self, number: u64) -> io::Result<()> {
-        match self.disk.remove(&name(number)) {
-            // Somebody was faster.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            removed => removed?,
-        }
-        self.disk.sync_names()?;
-        self.entries.retain(|_, kept| kept.place.segment != number);
-        Ok(())
-    }
-
     /// Bytes of all segments.
     pub(super) fn len(&self) -> u64 {
         let sealed = self.sealed.iter().map(|segment| segment.len);
@@ -783,14 +463,6 @@ struct Changes {
     notes: bool,
 }
 
-/// What is known while segments are read.
-#[derive(Default)]
-struct Reading {
-    known: HashMap<MessageId, (u64, ContentDigest)>,
-    settled: HashMap<u64, Fate>,
-    extended: HashMap<u64, UnixTime>,
-}
-
 impl Kept {
     const fn of(entry: &Entry<'_>, place: Place) -> Self {
         Self {
@@ -798,8 +470,23 @@ impl Kept {
             accepted: entry.accepted,
             exp: entry.exp,
             id: entry.id,
+            digest: entry.digest,
             subject: entry.subject,
             fate: entry.fate,
+        }
+    }
+
+    /// The entry itself, but for a token that cannot be read any more.
+    const fn without_token(&self, seq: u64) -> Entry<'static> {
+        Entry {
+            seq,
+            accepted: self.accepted,
+            exp: self.exp,
+            id: self.id,
+            digest: self.digest,
+            subject: self.subject,
+            fate: self.fate,
+            token: b"",
         }
     }
 }

@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Bounds, Done, Fault, Found, Kept, Segments, Unopened, Wish, list, name, read_entry};
+use super::{
+    Bounds, Done, Fault, Kept, Segments, Unopened, Wish, list, name, read_entry, recover::Found,
+};
 use crate::{
     UnixTime,
     daemon::{
@@ -646,13 +648,10 @@ fn other_content_under_a_forgotten_id_is_another_message() {
 }
 
 #[test]
-fn segments_of_another_folder_are_not_replaced() {
+fn segments_that_somebody_put_there_are_not_replaced() {
     let place = Place::new("exchanged");
     let (mut segments, _) = place.open(BOUNDS);
-    keep(&mut segments, 1, 5000).unwrap();
     let path = place.outer.0.join("journal");
-    fs::rename(&path, place.outer.0.join("aside")).unwrap();
-    place.folder().make().unwrap();
     for number in [2, u64::MAX - 1] {
         place.write(&name(number), b"somebody's");
         keep(&mut segments, 2, 5000).unwrap();
@@ -737,6 +736,67 @@ fn what_may_stay_longest_is_carried_over_and_the_rest_goes_in_time() {
         remembered(&found),
         BTreeSet::from([(2, 2 ^ 0xff, 90_000), (3, 3 ^ 0xff, 1500)])
     );
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_any_more_is_remembered_all_the_same() {
+    let place = Place::new("unreadable");
+    let (mut segments, _) = place.open(BOUNDS);
+    keep(&mut segments, 1, 1500).unwrap();
+    let (_, second) = keep(&mut segments, 2, 90_000).unwrap();
+    let mut notes = vec![(1, Fate::Delivered)];
+    commit(&mut segments, Wish::Probe, &mut notes, 1000).unwrap();
+    segments.seal();
+    let (name, mut bytes) = place.bytes().remove(0);
+    let middle = usize::try_from(second.place.offset + second.place.len / 2).unwrap();
+    bytes[middle] ^= 1;
+    place.write(&name, &bytes);
+    let time = (at(1530 + 3600), Instant::now());
+    segments.reclaim(time, &mut |_, _| {}).unwrap();
+    assert_eq!(told(&segments), [(2, 90_000, Fate::Waiting)]);
+    drop(segments);
+    let (segments, found) = place.open(BOUNDS);
+    assert_eq!(remembered(&found), BTreeSet::from([(2, 2 ^ 0xff, 90_000)]));
+    // Nothing that ends before it is refused for its sake.
+    assert_eq!(segments.state().floor, at(1500));
+    let kept = segments.entries()[&2];
+    let mut bytes = Vec::new();
+    let entry = read_entry(&*segments.disk, kept.place, &mut bytes).unwrap();
+    assert_eq!(entry.unwrap().token, b"");
+}
+
+#[test]
+fn a_large_segment_is_carried_over_in_pieces() {
+    let place = Place::new("pieces");
+    let bounds = Bounds {
+        max_bytes: 64 << 20,
+        ..BOUNDS
+    };
+    let (mut segments, _) = place.open(bounds);
+    let token = [b'x'; 8000];
+    let wishes: Vec<_> = (0..=u8::MAX)
+        .map(|n| Wish::Keep(entry(n, if n == 0 { 1500 } else { 90_000 }, &token)))
+        .collect();
+    let mut results = Vec::new();
+    let time = (at(1000), Instant::now());
+    segments
+        .commit(wishes.into_iter(), &mut Vec::new(), time, &mut results)
+        .unwrap();
+    let mut notes = vec![(1, Fate::Delivered)];
+    commit(&mut segments, Wish::Probe, &mut notes, 1000).unwrap();
+    segments.seal();
+    let wanted: Vec<_> = told(&segments).split_off(1);
+    let mut moved = Vec::new();
+    let time = (at(1530 + 3600), Instant::now());
+    segments
+        .reclaim(time, &mut |seq, _| moved.push(seq))
+        .unwrap();
+    assert_eq!(moved, (2..=256).collect::<Vec<_>>());
+    assert_eq!(told(&segments), wanted);
+    drop(segments);
+    let (segments, _) = place.open(bounds);
+    assert_eq!(told(&segments), wanted);
+    assert_eq!(segments.state().floor, at(1500));
 }
 
 #[test]
