@@ -14,6 +14,8 @@
 //! | `route`, `intake`, `cors`, `hosts` | what is answered to what |
 //! | `tallies`, `meter`, `metrics` | what is counted and timed, and the page that tells it |
 //! | `health` | the probe that proves it |
+//! | `notify` | the service manager, told of it |
+//! | `descriptors` | whether the system allows as many connections as were asked for |
 //! | `verdict` | the `verify` command |
 
 #[cfg(not(unix))]
@@ -25,7 +27,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     prelude::v1::*,
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -43,6 +45,7 @@ mod certificates;
 mod clock;
 mod config;
 mod cors;
+mod descriptors;
 mod exit;
 mod files;
 mod health;
@@ -53,6 +56,7 @@ mod listen;
 mod log;
 mod meter;
 mod metrics;
+mod notify;
 mod route;
 mod tallies;
 mod verdict;
@@ -62,7 +66,7 @@ use certificates::CertificateFiles;
 use config::{Command, Config, KeySource};
 use cors::Cors;
 use exit::{Code, Stop};
-use health::{Health, Trouble};
+use health::{Call, Health, Trouble};
 use intake::Intake;
 use keys::{
     KeyFiles, KeyRing,
@@ -71,6 +75,7 @@ use keys::{
 #[cfg(feature = "tls")]
 use listen::Certificates;
 use listen::{Deadlines, Server, Slots, Transport};
+use notify::Notify;
 use route::{Gateway, Paths, State};
 use tallies::Tallies;
 
@@ -105,7 +110,8 @@ fn run(
         Command::Version => return say(concat!("gateway-min ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Serve | Command::Check | Command::Verify(_) => {}
     }
-    let config = Config::judge(line, environment)?;
+    let environment: Vec<_> = environment.collect();
+    let config = Config::judge(line, environment.iter().cloned())?;
     if command == Command::Serve {
         log::start(config.log).map_err(|error| os("the log", &error))?;
         let version = env!("CARGO_PKG_VERSION");
@@ -150,7 +156,8 @@ fn run(
         _ => {
             // Not held while serving: what was replaced is to be freed.
             drop(set);
-            serve(config, ring, intake, &tallies)
+            let notify = Notify::of(&environment, process::id());
+            serve(config, ring, intake, &tallies, notify)
         }
     }
 }
@@ -161,6 +168,7 @@ fn serve(
     ring: Arc<KeyRing>,
     intake: Intake,
     tallies: &Arc<Tallies>,
+    notify: Notify,
 ) -> Result<(), Stop> {
     if !intake.clock_is_set() {
         ::log::warn!("the clock is not set: no message is judged until it is");
@@ -183,6 +191,11 @@ fn serve(
         ::log::warn!("no TLS: messages and answers can be read and forged on their way");
     }
 
+    let metrics_slots = config.metrics.as_ref().map_or(0, |_| METRICS_SLOTS);
+    let limits = files::own_limits().unwrap_or_default();
+    if let Some(told) = descriptors::judge(&limits, config.slots + metrics_slots)? {
+        ::log::warn!("{told}");
+    }
     let mut signals = Signals::catch().map_err(|error| os("signals", &error))?;
     let listener = bind("GATEWAY_LISTEN", config.listen)?;
     let health = Arc::new(Health::new());
@@ -209,11 +222,21 @@ fn serve(
         Some(_) => Paths::AllButMetrics,
         None => Paths::All,
     };
+    let notify = Arc::new(notify);
+    let beat = {
+        let (notify, state) = (Arc::clone(&notify), Arc::clone(&state));
+        move |through| notify.beat(through, &state.standing(through))
+    };
     let gateway = Gateway::new(config.hosts, Cors::new(&config.origins), state, paths);
     let server = listen::serve(listener, slots, Arc::new(gateway), &transport);
     let server = server.map_err(|error| os("threads", &error))?;
-    let probe = health::start(health, server.own_address(), transport.clone(), host)
-        .map_err(|error| os("the probe", &error))?;
+    let call = Call {
+        address: server.own_address(),
+        transport: transport.clone(),
+        host,
+        period: notify.probe_period(),
+    };
+    let probe = health::start(health, call, beat).map_err(|error| os("the probe", &error))?;
     let (name, source) = config.keys;
     let keys_can_change = match source {
         KeySource::Path(path) => {
@@ -242,6 +265,7 @@ fn serve(
             );
         }
     }
+    notify.stopping();
     ::log::info!("asked to stop: finishing what has begun");
     drop(probe);
     let until = Instant::now() + DRAIN;

@@ -15,7 +15,8 @@ pub(crate) enum Code {
     NoInput,
     /// The listener's address cannot be had (`EX_UNAVAILABLE`).
     Unavailable,
-    /// The system refused a thread, a signal handler or the like (`EX_OSERR`).
+    /// The system refused a thread, a signal handler or the like, or allows too few file
+    /// descriptors (`EX_OSERR`).
     Os,
     /// Reading or writing failed on the way (`EX_IOERR`).
     Io,

@@ -82,6 +82,11 @@ fn read(name: &str, path: &Path, max: usize, secret: bool) -> Result<Vec<u8>, St
     Ok(bytes)
 }
 
+/// What the system allows this process, where it tells (Linux).
+pub(crate) fn own_limits() -> Option<String> {
+    fs::read_to_string("/proc/self/limits").ok()
+}
+
 /// Where `path` leads. Judges the folder that it is in, and where that folder or `path`
 /// itself is a link, the link's owner and the same of what it leads to; at most `links` of
 /// them.

@@ -24,8 +24,10 @@ use super::{
 };
 use crate::UnixTime;
 
-/// From one probe to the next.
+/// From one probe to the next, at most.
 const PERIOD: Duration = Duration::from_secs(10);
+/// At least: whoever asks for less would have the gateway talk to itself alone.
+const LEAST_PERIOD: Duration = Duration::from_millis(100);
 /// A probe older than this proves nothing: two were missed.
 const STALE: Duration = Duration::from_secs(25);
 /// How long a probe waits for each step.
@@ -107,17 +109,27 @@ pub(crate) struct Probe {
     _stop: mpsc::Sender<()>,
 }
 
-/// Starts probing the listener at `address`, which is reached by `transport` and answers
-/// to `host`; the first probe is made at once.
+/// How the gateway is called by itself.
+pub(crate) struct Call {
+    pub(crate) address: SocketAddr,
+    pub(crate) transport: Transport,
+    /// A name that it answers to.
+    pub(crate) host: String,
+    /// From one call to the next, where somebody wants it sooner than usual.
+    pub(crate) period: Option<Duration>,
+}
+
+/// Starts probing, the first time at once; `told` hears of each probe whether it came
+/// through.
 ///
 /// # Errors
 /// The system's, where it refuses the thread.
 pub(crate) fn start(
     health: Arc<Health>,
-    address: SocketAddr,
-    transport: Transport,
-    host: String,
+    call: Call,
+    told: impl Fn(bool) + Send + 'static,
 ) -> io::Result<Probe> {
+    let period = call.period.unwrap_or(PERIOD).clamp(LEAST_PERIOD, PERIOD);
     let (stop, stopped) = mpsc::channel();
     thread::Builder::new()
         .name("probe".to_owned())
@@ -125,7 +137,9 @@ pub(crate) fn start(
         .spawn(move || {
             let mut failed = false;
             loop {
-                match probe(address, &transport, &host) {
+                let answer = probe(&call);
+                let through = answer.is_ok();
+                match answer {
                     Ok(()) => {
                         health.note();
                         if failed {
@@ -141,7 +155,8 @@ pub(crate) fn start(
                         failed = true;
                     }
                 }
-                match stopped.recv_timeout(PERIOD) {
+                told(through);
+                match stopped.recv_timeout(period) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
                 }
@@ -151,14 +166,14 @@ pub(crate) fn start(
 }
 
 /// One request, as any client makes it.
-fn probe(address: SocketAddr, transport: &Transport, host: &str) -> io::Result<()> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn probe(call: &Call) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(&call.address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    match transport {
-        Transport::Plain => ask(stream, host),
+    match &call.transport {
+        Transport::Plain => ask(stream, &call.host),
         #[cfg(feature = "tls")]
-        Transport::Tls(certificates) => ask(certificates.call(stream)?, host),
+        Transport::Tls(certificates) => ask(certificates.call(stream)?, &call.host),
     }
 }
 

@@ -95,6 +95,32 @@ pub(crate) struct State {
     pub(crate) born: Instant,
 }
 
+impl State {
+    /// What somebody must see to although messages are taken.
+    fn degraded(&self) -> impl Iterator<Item = Degraded> {
+        let keys = core::iter::once(self.intake.ring().trouble());
+        keys.chain(&self.troubles)
+            .filter_map(|trouble| trouble.get())
+    }
+
+    /// How the gateway stands, in one line for people; whether the last probe came
+    /// `through` is the caller's to say.
+    pub(crate) fn standing(&self, through: bool) -> String {
+        if !through {
+            return "not ready: the gateway does not answer its own probe".to_owned();
+        }
+        if !self.intake.clock_is_set() {
+            return "not ready: the clock is not set".to_owned();
+        }
+        let codes: Vec<_> = self.degraded().map(|degraded| degraded.code).collect();
+        if codes.is_empty() {
+            "ready".to_owned()
+        } else {
+            format!("ready, and degraded: {}", codes.join(", "))
+        }
+    }
+}
+
 /// The gateway as one of its listeners sees it.
 pub(crate) struct Gateway {
     hosts: Vec<String>,
@@ -152,10 +178,8 @@ impl Gateway {
                 self.age(),
             ),
         );
-        let troubles =
-            core::iter::once(self.state.intake.ring().trouble()).chain(&self.state.troubles);
         let mut comma = "";
-        for Degraded { code, since, began } in troubles.filter_map(|trouble| trouble.get()) {
+        for Degraded { code, since, began } in self.state.degraded() {
             let age = began.elapsed().as_secs();
             put(
                 body,

@@ -15,10 +15,14 @@ mod exposition;
 mod keys;
 mod logging;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod notify;
 mod outcomes;
 #[path = "../signer/mod.rs"]
 mod signer;
 mod stopping;
 mod support;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod transport;
 mod verdicts;

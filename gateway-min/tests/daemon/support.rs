@@ -193,10 +193,15 @@ impl Gateway {
 
     /// Within a limit of the shell's, such as `-n 64`: so many file descriptors.
     pub(crate) fn start_within(limit: &str, more: &[(&str, &str)]) -> Self {
+        Self::start_by(&format!("ulimit {limit}"), more)
+    }
+
+    /// By a shell that does something first and then becomes the gateway.
+    pub(crate) fn start_by(first: &str, more: &[(&str, &str)]) -> Self {
         let mut shell = Command::new("/bin/sh");
         shell
             .env_clear()
-            .args(["-c", &format!("ulimit {limit} && exec \"$0\"")])
+            .args(["-c", &format!("{first} && exec \"$0\"")])
             .arg(env!("CARGO_BIN_EXE_gateway-min"));
         Self::spawn(shell, more)
     }

@@ -1,11 +1,14 @@
 //! Connections: how requests follow each other, how long they may take, and who has to go
 //! when there are too many.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use serde_json::json;
 
-use crate::support::{Client, Gateway, message, post, request};
+use crate::{
+    signer::PUBLIC_JWK,
+    support::{Client, Folder, Gateway, ID, message, post, request},
+};
 
 fn page() -> Vec<u8> {
     request("GET /", &[], b"")
@@ -280,6 +283,55 @@ fn a_client_that_never_reads_is_left_behind() {
     let closed = |client: &mut Client| client.send_anyway(&page).is_err();
     while !closed(&mut greedy) {}
     gateway.is_well();
+}
+
+#[test]
+fn slots_without_file_descriptors_are_told_or_refused_at_the_start() {
+    let line = |limit: u32, connections: u32| {
+        format!(
+            "file descriptors: {limit} are allowed, and {connections} connections need {}: \
+             raise LimitNOFILE= of the unit (ulimit -n), or lower GATEWAY_SLOTS",
+            connections + 24
+        )
+    };
+    let apart = [("GATEWAY_METRICS_LISTEN", "127.0.0.1:0")];
+    for (name, limit, settings, told) in [
+        ("enough", "-n 88", &[][..], None),
+        ("one too few", "-n 87", &[], Some(line(87, 64))),
+        (
+            "metrics have slots too",
+            "-n 88",
+            &apart,
+            Some(line(88, 68)),
+        ),
+    ] {
+        let gateway = Gateway::start_within(limit, settings);
+        gateway.is_well();
+        let said = gateway.lines.text();
+        let said = said.lines().find(|line| line.contains("descriptors"));
+        let said = said.and_then(|line| Some(line.split_once("] ")?.1.to_owned()));
+        assert_eq!(said, told, "{name}");
+    }
+    let folder = Folder::new();
+    let key = folder.file("key.jwk", PUBLIC_JWK, 0o600);
+    let output = Command::new("/bin/sh")
+        .args(["-c", "ulimit -n 25 && exec \"$0\""])
+        .arg(env!("CARGO_BIN_EXE_gateway-min"))
+        .env_clear()
+        .envs([
+            ("GATEWAY_LISTEN", "127.0.0.1:0"),
+            ("GATEWAY_ID", ID),
+            ("JWT_PUBLIC_KEY", &key),
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(71));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let reasons = stderr
+        .lines()
+        .filter(|line| line.starts_with("gateway-min"));
+    let wanted = format!("gateway-min: {}", line(25, 64));
+    assert_eq!(reasons.collect::<Vec<_>>(), [wanted]);
 }
 
 #[test]
