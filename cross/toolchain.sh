@@ -49,7 +49,7 @@ install_toolchain() {
 
 # use_toolchain TARGET: sets `cross_cargo_command` and the environment that it needs.
 use_toolchain() {
-    local compiler linker rustflags=() upper
+    local compiler linker rustflags=() upper lower
     compiler=$(of "$1" compiler)
     upper=$(printf %s "$1" | tr 'a-z-' 'A-Z_')
     SOURCE_DATE_EPOCH=$(commit_secs)
@@ -67,8 +67,9 @@ use_toolchain() {
     if has_rustup_library "$1"; then
         cross_cargo_command=(cargo)
     else
-        [ -x /usr/bin/cargo ] && [ -d /usr/share/doc/rust-web-src ] ||
+        if [ ! -x /usr/bin/cargo ] || [ ! -d /usr/share/doc/rust-web-src ]; then
             fail "there is no library for $1: rustup target add $1, or, on Debian, cross/build.sh --install $1"
+        fi
         export CROSS_COMPILER=$compiler CROSS_LIB=$out/lib/$1 CROSS_ZIG=$out/zig/bin/python
         mkdir -p "$CROSS_LIB"
         case $compiler in
@@ -81,10 +82,11 @@ use_toolchain() {
         zig:*) [ -x "$CROSS_ZIG" ] || fail "there is no zig: cross/build.sh --install $1" ;;
         esac
         export RUSTC_BOOTSTRAP=1 "CARGO_TARGET_${upper}_LINKER=$root/cross/cc"
-        export "CC_$(printf %s "$1" | tr - _)=$root/cross/cc"
+        lower=$(printf %s "$1" | tr - _)
+        export "CC_$lower=$root/cross/cc" "AR_$lower=$root/cross/ar"
         rustflags+=(-Clinker-flavor=gcc -Clink-self-contained=no -Ctarget-feature=+crt-static)
         rustflags+=("--remap-path-prefix=$(realpath "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust")=/rust")
-        cross_build_std=(-Zbuild-std=std,panic_unwind,test -Zbuild-std-features=optimize_for_size)
+        cross_build_std=("-Zbuild-std=std,panic_unwind,test" -Zbuild-std-features=optimize_for_size)
         # Debian's rustc has to be the first that its cargo finds.
         cross_cargo_command=(env "PATH=/usr/bin:$PATH" /usr/bin/cargo)
     fi
