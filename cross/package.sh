@@ -47,7 +47,7 @@ for target in "${wanted[@]}"; do
     mkdir -p "$doc"
     cross/licences.sh "$target" --features tls >"$doc/copyright"
     gzip -9n <cross/debian/changelog >"$doc/changelog.gz"
-    sed -e "s/@VERSION@/$version/; s/@TARGET@/$target/" -e "s,@BOARDS@,$(of "$target" boards)," \
+    sed -e "s/@VERSION@/$version/; s/@TARGET@/$target/" -e "s|@BOARDS@|$(of "$target" boards)|" \
         cross/INSTALL >"$tree/INSTALL"
     find "$tree" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     tarball=$packages/gateway-min-$version-$target.tar.gz

@@ -197,7 +197,8 @@ impl Machine {
     /// clock, which counts hundredths of a second.
     #[track_caller]
     pub fn start(&mut self) -> Duration {
-        let hundredths: u64 = self.run("timed").parse().unwrap();
+        let said = self.run("timed");
+        let hundredths: u64 = said.parse().unwrap_or_else(|_| panic!("{said}"));
         Duration::from_millis(10 * hundredths)
     }
 
