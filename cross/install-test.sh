@@ -17,7 +17,7 @@ package=$out/packages/gateway-min_${version}_amd64.deb
 clean=$out/debian-12.tar
 if [ ! -f "$clean" ]; then
     made=$(mktemp -d)
-    debootstrap --variant=minbase --include=systemd bookworm "$made" >&2
+    debootstrap --variant=minbase --include=systemd,procps bookworm "$made" >&2
     tar --create --one-file-system --numeric-owner --directory "$made" --file "$clean.new" .
     mv "$clean.new" "$clean"
     rm -rf "$made"
@@ -28,6 +28,8 @@ trap 'rm -rf "$work"' EXIT
 debian=$work/root
 mkdir "$debian"
 tar --extract --numeric-owner --directory "$debian" --file "$clean"
+# Temporary folders are their owner's alone; a root is everybody's.
+chmod 755 "$debian"
 
 passed=0
 # check WHAT COMMAND…: one thing that has to be so.
@@ -38,9 +40,12 @@ check() {
     echo "  $what"
     passed=$((passed + 1))
 }
-# within COMMAND…: in the Debian, with no variable of ours.
+# within COMMAND…: in the Debian, with no variable of ours, and with /proc for as long as it
+# takes: it is mounted for this command alone.
 within() {
-    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive chroot "$debian" "$@"
+    # shellcheck disable=SC2016
+    unshare --mount env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive \
+        sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$debian" "$@"
 }
 is() {
     [ "$(within stat -c '%U:%G %a' "$1")" = "$2" ]
@@ -62,7 +67,7 @@ settings_say() {
     fi
 }
 files() {
-    (cd "$debian" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./tmp -o -path ./var/lib/dpkg -o -path ./var/log \
+    (cd "$debian" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./run -o -path ./tmp -o -path ./var/lib/dpkg -o -path ./var/log \
         -o -path ./var/cache \) -prune -o -printf '%p\n' | sort)
 }
 
@@ -140,7 +145,7 @@ check "the journal is gone" absent /var/lib/gateway-min
 files >"$work/after"
 # Its user stays, and the databases of users have backups.
 diff "$work/before" "$work/after" | grep '^[<>]' | grep -vE '^> \./etc/(passwd|group|shadow|gshadow)-$' >"$work/left" || true
-check "nothing is left or missing" test ! -s "$work/left"
+check "nothing is left or missing" diff /dev/null "$work/left"
 
 echo "on the wrong board:"
 mkdir "$work/bin"

@@ -66,7 +66,7 @@ Version: $debian
 Architecture: $package
 Maintainer: The site gateway contributors <gateway-min@localhost>
 Installed-Size: $(du --apparent-size -k -s --exclude=DEBIAN "$tree" | cut -f1)
-Depends: systemd (>= 252) | systemd-standalone-sysusers, systemd (>= 252) | systemd-standalone-tmpfiles
+Depends: procps, systemd (>= 252) | systemd-standalone-sysusers, systemd (>= 252) | systemd-standalone-tmpfiles
 Section: net
 Priority: optional
 Description: small gateway for signed messages of a hospital site

@@ -6,10 +6,11 @@ use std::{
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use crate::{
-    Client, Folder, Target,
+    Client, Folder, PATIENCE, Target,
     message::{ID, ISSUER},
     packages::Package,
     signer::PUBLIC_JWK,
@@ -110,6 +111,19 @@ impl Serving {
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(self.address).unwrap()
+    }
+
+    /// Waits until it says that it takes messages, which its own probe has to find first.
+    pub fn ready(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut client = self.client();
+        loop {
+            let answer = client.get("/healthcheck/ready").unwrap();
+            if answer.status == 200 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}", answer.body);
+        }
     }
 
     /// Asks it to stop: how it ended, and its log.

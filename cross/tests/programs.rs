@@ -32,9 +32,7 @@ fn serves(target: &str) {
     assert_eq!(said, [Some("accepted"), Some("refused")], "{verdicts}");
 
     let gateway = emulated.serve();
-    let mut client = gateway.client();
-    let ready = client.get("/healthcheck/ready").unwrap();
-    assert_eq!(ready.status, 200, "{}", ready.body);
+    gateway.ready();
     let other_content = Message {
         action: "worklist.remove_item",
         ..Message::new("good")
