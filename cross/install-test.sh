@@ -99,20 +99,22 @@ check "the licences of rustls are told" grep -q "^rustls " "$debian/usr/share/do
 check "as shipped, the id is missing" settings_say 78 GATEWAY_ID
 
 echo "setting up:"
-# The key of RFC 8037 appendix A.
-echo '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}' \
-    >"$debian/etc/gateway-min/keys.d/manage.jwk"
+openssl genpkey -algorithm ed25519 -out "$work/private.pem"
+(umask 022 && openssl pkey -in "$work/private.pem" -pubout -out "$debian/etc/gateway-min/keys.d/manage.pem")
 sed -i 's/^#GATEWAY_ID=.*/GATEWAY_ID=screening-gateway/' "$debian/etc/default/gateway-min"
 check "id and key are all that it needs" settings_say 0 ""
+cross/echo.sh "$work/private.pem" screening-gateway >"$work/echo"
+within sh -c 'set -a; . /etc/default/gateway-min; exec gateway-min verify' <"$work/echo" >"$work/verdict"
+check "a test message is accepted" grep -q '^{"outcome":"accepted".*"echo"' "$work/verdict"
 within install -d -o gateway-min -g gateway-min -m 700 /var/lib/gateway-min /var/lib/gateway-min/journal
 echo segment >"$debian/var/lib/gateway-min/journal/0001"
 within systemctl --root=/ --quiet enable gateway-min.service
 cp "$debian/etc/default/gateway-min" "$work/settings"
-cp "$debian/etc/gateway-min/keys.d/manage.jwk" "$work/key"
+cp "$debian/etc/gateway-min/keys.d/manage.pem" "$work/key"
 
 kept() {
     check "$1 keeps the settings" same /etc/default/gateway-min "$work/settings"
-    check "$1 keeps the key" same /etc/gateway-min/keys.d/manage.jwk "$work/key"
+    check "$1 keeps the key" same /etc/gateway-min/keys.d/manage.pem "$work/key"
     check "$1 keeps the journal" same /var/lib/gateway-min/journal/0001 <(echo segment)
     check "$1 keeps the journal's owner" is /var/lib/gateway-min/journal "gateway-min:gateway-min 700"
 }
