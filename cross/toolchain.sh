@@ -19,7 +19,7 @@ install_toolchain() {
         fail "without apt-get, rustup has to bring the library: rustup target add $1"
     local as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo)
-    local packages=(rustc-web cargo-web rust-web-src binutils git)
+    local packages=(rustc-web cargo-web rust-web-src binutils git python3)
     case $compiler in
     gcc:x86_64-*) packages+=(gcc libc6-dev musl-dev) ;;
     gcc:*)
