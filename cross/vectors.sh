@@ -2,7 +2,8 @@
 # Runs the judging core's tests on targets, under the emulators of their least processors:
 # Wycheproof's vectors, the refusals, other libraries' tokens, keys, and random tokens
 # against a second verifier. The same tests as on the host, compiled as the program is but
-# for link-time optimization, which would take minutes for each.
+# for link-time optimization, which would take minutes for each, and with the assertions
+# that the tests need.
 #
 #     cross/vectors.sh [TARGET…]
 #
@@ -17,6 +18,7 @@ cd "$(dirname "$0")/.."
 wanted=("$@")
 [ ${#wanted[@]} -gt 0 ] || mapfile -t wanted < <(targets)
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true
 for target in "${wanted[@]}"; do
     use_toolchain "$target"
     # Beside the program's, which it would otherwise replace.
