@@ -5,13 +5,17 @@
 //! |---|---|
 //! | `config` (+ `line`) | settings with their origin, a configuration that cannot be invalid |
 //! | `exit` | exit codes |
-//! | `files` | opening with checks: the only file that opens any |
+//! | `files` (+ `folder`) | opening with checks: the only files that open any |
 //! | `keys` (+ `watch`) | the key set, and its exchange while messages come in |
 //! | `certificates` (feature `tls`) | the listener's certificate, and its exchange |
 //! | `clock` | the only file that reads the wall clock |
 //! | `log` | the queue to the console; the only file that names `simple_logger` |
 //! | `listen` (+ `slots`, `wire`, `tls`, `head`, `answer`, `connection`) | the guarded socket |
 //! | `route`, `intake`, `cors`, `hosts` | what is answered to what |
+//! | `memory` | what was accepted, and the wait for a copy's fate |
+//! | `journal` (+ `record`, `scan`, `segments`, `keeper`, `print`; feature `journal`) | what *accepted* rests on |
+//! | `deliver` (+ `line`, `note`; feature `journal`) | the queue of kept messages, and the thread that delivers them |
+//! | `sink` (+ `http`, `answer`, `resolve`, `wire`, `tls`; feature `journal`) | where they are delivered to |
 //! | `tallies`, `meter`, `metrics` | what is counted and timed, and the page that tells it |
 //! | `health` | the probe that proves it |
 //! | `notify` | the service manager, told of it |
@@ -45,19 +49,26 @@ mod certificates;
 mod clock;
 mod config;
 mod cors;
+#[cfg(feature = "journal")]
+mod deliver;
 mod descriptors;
 mod exit;
 mod files;
 mod health;
 mod hosts;
 mod intake;
+#[cfg(feature = "journal")]
+mod journal;
 mod keys;
 mod listen;
 mod log;
+mod memory;
 mod meter;
 mod metrics;
 mod notify;
 mod route;
+#[cfg(feature = "journal")]
+mod sink;
 mod tallies;
 mod verdict;
 
@@ -65,9 +76,13 @@ mod verdict;
 use certificates::CertificateFiles;
 use config::{Command, Config, KeySource};
 use cors::Cors;
+#[cfg(feature = "journal")]
+use deliver::{Outbox, Queue, Running};
 use exit::{Code, Stop};
 use health::{Call, Health, Trouble};
 use intake::Intake;
+#[cfg(feature = "journal")]
+use journal::{Bounds, Journal};
 use keys::{
     KeyFiles, KeyRing,
     watch::{self, Watch},
@@ -75,12 +90,20 @@ use keys::{
 #[cfg(feature = "tls")]
 use listen::Certificates;
 use listen::{Deadlines, Server, Slots, Transport};
+#[cfg(feature = "journal")]
+use memory::Keep;
 use notify::Notify;
 use route::{Gateway, Paths, State};
 use tallies::Tallies;
 
 /// Connections at once on a listener for metrics alone: whoever collects needs one.
 const METRICS_SLOTS: usize = 4;
+/// How long a delivery has that is under way: it is in the journal.
+#[cfg(feature = "journal")]
+const DELIVERY_DRAIN: Duration = Duration::from_secs(2);
+/// How long the disk has for what was accepted last.
+#[cfg(feature = "journal")]
+const JOURNAL_DRAIN: Duration = Duration::from_secs(5);
 /// How long begun requests have to end: the time to read one and to answer it.
 const DRAIN: Duration = Duration::from_secs(14);
 
@@ -108,6 +131,11 @@ fn run(
     match command {
         Command::Help => return say(&config::help()),
         Command::Version => return say(concat!("gateway-min ", env!("CARGO_PKG_VERSION"), "\n")),
+        #[cfg(feature = "journal")]
+        Command::Journal { content } => {
+            let folder = config::journal_folder(line, environment)?;
+            return journal::print::run(folder, content, io::stdout().lock());
+        }
         Command::Serve | Command::Check | Command::Verify(_) => {}
     }
     let environment: Vec<_> = environment.collect();
@@ -134,6 +162,10 @@ fn run(
         let notes = certificates::notes(&certificates::load(files)?, clock::system());
         let notes: Vec<_> = notes.into_iter().map(|(_, note)| note).collect();
         tell(&notes);
+    }
+    #[cfg(feature = "journal")]
+    if let (Some(place), Command::Check) = (&config.journal, command) {
+        journal::check(&place.folder)?;
     }
     let tallies = Arc::new(Tallies::new());
     let intake = Intake::new(
@@ -166,27 +198,20 @@ fn run(
 fn serve(
     config: Config,
     ring: Arc<KeyRing>,
-    intake: Intake,
+    mut intake: Intake,
     tallies: &Arc<Tallies>,
     notify: Notify,
 ) -> Result<(), Stop> {
+    let keeping = keep(&config, &mut intake)?;
     if !intake.clock_is_set() {
         ::log::warn!("the clock is not set: no message is judged until it is");
-    }
-    if config.log < ::log::LevelFilter::Info {
-        // The lowest level: whoever silenced the rest must still read this.
-        ::log::error!(
-            "no journal in this version, and GATEWAY_LOG leaves accepted messages out of this log: \
-             they are kept nowhere"
-        );
-    } else {
-        ::log::warn!("no journal in this version: a message is kept in this log alone");
     }
     let Door {
         transport,
         mut looks,
-        troubles,
+        mut troubles,
     } = door(&config)?;
+    troubles.extend(keeping.troubles());
     if transport.is_plain() && !config.listen.ip().to_canonical().is_loopback() {
         ::log::warn!("no TLS: messages and answers can be read and forged on their way");
     }
@@ -206,8 +231,12 @@ fn serve(
         intake,
         health: Arc::clone(&health),
         tallies: Arc::clone(tallies),
+        #[cfg(feature = "journal")]
+        queue: Arc::clone(&keeping.queue),
         slots: Arc::clone(&slots),
         troubles,
+        #[cfg(feature = "journal")]
+        journal: keeping.journal.clone(),
         born: Instant::now(),
     });
     let collected = match config.metrics {
@@ -236,7 +265,9 @@ fn serve(
         host,
         period: notify.probe_period(),
     };
-    let probe = health::start(health, call, beat).map_err(|error| os("the probe", &error))?;
+    let also = keeping.probe();
+    let probe = health::start(health, call, also, beat);
+    let probe = probe.map_err(|error| os("the probe", &error))?;
     let (name, source) = config.keys;
     let keys_can_change = match source {
         KeySource::Path(path) => {
@@ -275,10 +306,114 @@ fn serve(
             ::log::warn!("some requests did not end in time");
         }
     }
+    keeping.stop();
     transport.tell();
     ::log::info!("stopped: {tallies}");
     log::flush();
     Ok(())
+}
+
+/// What makes acceptances last, and takes them on.
+#[derive(Default)]
+struct Keeping {
+    #[cfg(feature = "journal")]
+    journal: Option<Arc<Journal>>,
+    #[cfg(feature = "journal")]
+    queue: Arc<Queue>,
+    #[cfg(feature = "journal")]
+    deliveries: Option<Running>,
+}
+
+#[cfg(not(feature = "journal"))]
+fn keep(config: &Config, _: &mut Intake) -> Result<Keeping, Stop> {
+    warn_of_no_journal(config);
+    Ok(Keeping::default())
+}
+
+/// Reads the journal, where there is one, and begins to keep messages in it.
+#[cfg(feature = "journal")]
+fn keep(config: &Config, intake: &mut Intake) -> Result<Keeping, Stop> {
+    let Some(place) = &config.journal else {
+        warn_of_no_journal(config);
+        return Ok(Keeping::default());
+    };
+    let bounds = Bounds {
+        max_bytes: u64::from(place.max_mb) << 20,
+        max_age_secs: place.max_age_hours.saturating_mul(3600),
+        leeway_secs: config.leeway_secs,
+        delivers: config.deliver.is_some(),
+    };
+    let opened = journal::open(&place.folder, bounds, intake.memory())?;
+    let newest = opened.newest;
+    let queue = Arc::new(Queue::default());
+    let journal = opened.start(Arc::clone(&queue), clock::system);
+    let journal = Arc::new(journal.map_err(|error| os("the journal", &error))?);
+    let keeper: Arc<dyn Keep> = Arc::<Journal>::clone(&journal);
+    intake.keep_in(keeper, newest);
+    let deliveries = match &config.deliver {
+        Some((target, timeout)) => {
+            let sink = sink::open(target.clone(), *timeout)
+                .map_err(|error| os("GATEWAY_DELIVER_URL", &error))?;
+            let outbox: Arc<dyn Outbox> = Arc::<Journal>::clone(&journal);
+            let running = deliver::start(&queue, outbox, sink, bounds.max_age_secs, clock::system)
+                .map_err(|error| os("deliveries", &error))?;
+            Some(running)
+        }
+        None => None,
+    };
+    Ok(Keeping {
+        journal: Some(journal),
+        queue,
+        deliveries,
+    })
+}
+
+fn warn_of_no_journal(config: &Config) {
+    if config.log < ::log::LevelFilter::Info {
+        // The lowest level: whoever silenced the rest must still read this.
+        ::log::error!(
+            "no GATEWAY_JOURNAL, and GATEWAY_LOG leaves accepted messages out of this log: \
+             they are kept nowhere"
+        );
+    } else {
+        ::log::warn!("no GATEWAY_JOURNAL: a message is kept in this log alone");
+    }
+}
+
+impl Keeping {
+    /// What can be degraded about it.
+    fn troubles(&self) -> Vec<Arc<Trouble>> {
+        #[cfg(feature = "journal")]
+        if let Some(journal) = &self.journal {
+            let own = [journal.trouble(), journal.damage(), &self.queue.trouble];
+            return own.map(Arc::clone).to_vec();
+        }
+        Vec::new()
+    }
+
+    /// Proves that it works.
+    fn probe(&self) -> health::Also {
+        #[cfg(feature = "journal")]
+        if let Some(journal) = self.journal.clone() {
+            return Box::new(move || journal.probe());
+        }
+        Box::new(|| {})
+    }
+
+    /// Ends deliveries, and writes what is not written yet.
+    fn stop(self) {
+        #[cfg(feature = "journal")]
+        {
+            if let Some(deliveries) = self.deliveries
+                && !deliveries.stop(DELIVERY_DRAIN)
+            {
+                ::log::info!("a delivery did not end in time: it is made again at the next start");
+            }
+            if let Some(journal) = &self.journal {
+                journal.stop(JOURNAL_DRAIN);
+            }
+        }
+    }
 }
 
 /// What is looked after while serving: told whether it was asked for, and the time.

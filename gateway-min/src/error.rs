@@ -35,6 +35,8 @@ pub enum Stage {
     Replay,
     /// The gateway's own clock.
     Clock,
+    /// Keeping what was judged to be good.
+    Journal,
     /// The connection, before a request was complete.
     Connection,
     /// The request line and header fields.
@@ -64,6 +66,7 @@ impl Stage {
             Self::Audience => "audience",
             Self::Replay => "replay",
             Self::Clock => "clock",
+            Self::Journal => "journal",
             Self::Connection => "connection",
             Self::Head => "head",
             Self::Access => "access",
@@ -276,6 +279,10 @@ pub enum Reject {
     },
     /// The gateway's clock is earlier than the gateway itself.
     ClockNotSet,
+    /// The journal, or its disk, has no room.
+    JournalFull,
+    /// The journal cannot be written, or not in time.
+    JournalUnavailable,
     /// The request was not complete within its time.
     RequestTimeout,
     /// Too many connections.
@@ -372,6 +379,8 @@ codes! {
     Self::InProgress => "in_progress", "the same message is being kept at this moment";
     Self::ClockSteppedBack { .. } => "clock_stepped_back", "the gateway's clock was set back";
     Self::ClockNotSet => "clock_not_set", "the gateway's clock is not set";
+    Self::JournalFull => "journal_full", "the gateway's journal is full";
+    Self::JournalUnavailable => "journal_unavailable", "the gateway's journal cannot be written";
     Self::RequestTimeout => "request_timeout", "the request was not complete in time";
     Self::TooManyConnections => "too_many_connections", "too many connections";
     Self::HeadMalformed => "head_malformed", "not an HTTP/1.1 request";
@@ -435,6 +444,7 @@ impl Reject {
             Self::WrongIssuer | Self::WrongAudience => Stage::Audience,
             Self::JtiConflict | Self::ReplayFull | Self::InProgress => Stage::Replay,
             Self::ClockSteppedBack { .. } | Self::ClockNotSet => Stage::Clock,
+            Self::JournalFull | Self::JournalUnavailable => Stage::Journal,
             Self::RequestTimeout | Self::TooManyConnections => Stage::Connection,
             Self::HeadMalformed
             | Self::HeadTooLarge
@@ -512,7 +522,9 @@ impl Reject {
             Self::ReplayFull
             | Self::InProgress
             | Self::ClockSteppedBack { .. }
-            | Self::ClockNotSet => 503,
+            | Self::ClockNotSet
+            | Self::JournalFull
+            | Self::JournalUnavailable => 503,
         }
     }
 

@@ -57,7 +57,10 @@ pub enum Reservation {
     /// Not seen before: make it durable, then commit or release.
     New(Ticket),
     /// The same content was accepted before.
-    Duplicate,
+    Duplicate {
+        /// Where this copy ends later than those before: when their memory would have ended.
+        was: Option<UnixTime>,
+    },
     /// A copy is being made durable at this moment: ask again when its fate is known.
     Busy,
 }
@@ -137,8 +140,9 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Replay<S> {
             if entry.digest != digest {
                 return Err(Reject::JtiConflict);
             }
+            let was = (exp > entry.exp).then_some(entry.exp);
             entry.exp = entry.exp.max(exp);
-            return Ok(Reservation::Duplicate);
+            return Ok(Reservation::Duplicate { was });
         }
         if exp <= self.floor {
             return Err(Reject::ClockSteppedBack {
@@ -159,6 +163,40 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Replay<S> {
             committed: false,
         });
         Ok(Reservation::New(Ticket(id)))
+    }
+
+    /// Takes back that a duplicate extended the memory of its message, which would have
+    /// ended at `was`: whoever keeps the memory over restarts could not keep that.
+    pub fn take_back(&mut self, message: &Verified<'_>, was: UnixTime) {
+        if let Some(entry) = self.entry(&message.id())
+            && entry.exp == message.expires()
+        {
+            entry.exp = was;
+        }
+    }
+
+    /// Remembers messages that were accepted before a restart, and the latest end of life
+    /// that was forgotten before it. They come in the order of their ends, the latest first:
+    /// those for which there is no room are forgotten.
+    #[cfg(feature = "journal")]
+    pub(crate) fn restore(
+        &mut self,
+        floor: UnixTime,
+        messages: impl Iterator<Item = (MessageId, ContentDigest, UnixTime)>,
+    ) {
+        self.floor = self.floor.max(floor);
+        for (id, digest, exp) in messages {
+            if self.held >= self.capacity {
+                self.floor = self.floor.max(exp);
+            } else {
+                self.insert(Entry {
+                    id,
+                    digest,
+                    exp,
+                    committed: true,
+                });
+            }
+        }
     }
 
     /// The message was kept: from now on its copies are duplicates.
@@ -338,7 +376,7 @@ mod tests {
         memory.commit(second);
         assert!(matches!(
             ask(&mut memory, 1, 1, 100, 0),
-            Ok(Reservation::Duplicate)
+            Ok(Reservation::Duplicate { was: None })
         ));
         assert_eq!(memory.held(), 1);
     }
@@ -377,13 +415,53 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "journal")]
+    fn what_was_accepted_before_a_restart_is_remembered() {
+        let mut memory = memory(2);
+        let at = UnixTime::from_secs;
+        // The latest first; there is no room for the third.
+        let messages = [
+            (id(1), [1; 16], at(300)),
+            (id(2), [1; 16], at(200)),
+            (id(3), [1; 16], at(150)),
+        ];
+        memory.restore(at(90), messages.into_iter());
+        for (name, n, digest, exp, now, wanted) in [
+            ("remembered", 1, 1, 300, 100, Ok("duplicate")),
+            ("other content", 2, 2, 200, 100, Err("jti_conflict")),
+            (
+                "forgotten for want of room",
+                3,
+                1,
+                150,
+                100,
+                Err("clock_stepped_back"),
+            ),
+            ("forgotten before", 4, 1, 90, 80, Err("clock_stepped_back")),
+            ("no room", 5, 1, 400, 100, Err("replay_full")),
+            ("new, where one has expired", 5, 1, 400, 230, Ok("new")),
+        ] {
+            let got = match ask(&mut memory, n, digest, exp, now) {
+                Ok(Reservation::New(ticket)) => {
+                    memory.commit(ticket);
+                    Ok("new")
+                }
+                Ok(Reservation::Duplicate { .. }) => Ok("duplicate"),
+                Ok(Reservation::Busy) => Ok("busy"),
+                Err(reject) => Err(reject.code()),
+            };
+            assert_eq!(got, wanted, "{name}");
+        }
+    }
+
+    #[test]
     fn a_duplicate_extends_the_memory_to_the_later_end() {
         let mut memory = memory(1);
         let first = ticket(ask(&mut memory, 1, 1, 100, 0));
         memory.commit(first);
         assert!(matches!(
             ask(&mut memory, 1, 1, 500, 0),
-            Ok(Reservation::Duplicate)
+            Ok(Reservation::Duplicate { was: Some(was) }) if was == UnixTime::from_secs(100)
         ));
         assert!(matches!(
             ask(&mut memory, 2, 1, 600, 200),
@@ -391,7 +469,7 @@ mod tests {
         ));
         assert!(matches!(
             ask(&mut memory, 1, 1, 500, 200),
-            Ok(Reservation::Duplicate)
+            Ok(Reservation::Duplicate { was: None })
         ));
     }
 
@@ -427,7 +505,7 @@ mod tests {
         memory.commit(first);
         assert!(matches!(
             ask(&mut memory, 1, 1, 100, 0),
-            Ok(Reservation::Duplicate)
+            Ok(Reservation::Duplicate { was: None })
         ));
     }
 
@@ -462,7 +540,7 @@ mod tests {
                         if fate == 0 { memory.release(ticket); } else { memory.commit(ticket); model.insert(n, (digest, exp)); }
                         "new"
                     }
-                    Ok(Reservation::Duplicate) => "duplicate",
+                    Ok(Reservation::Duplicate { .. }) => "duplicate",
                     Ok(Reservation::Busy) => "busy",
                     Err(Reject::JtiConflict) => "conflict",
                     Err(Reject::ReplayFull) => "full",

@@ -5,9 +5,9 @@
 #   cargo build -p gateway-min && sudo gateway-min/systemd/boot.sh target/debug/gateway-min
 #
 # Needs root, Linux, and Debian's packages debootstrap and systemd-container. The container
-# has a network of its own; what it made is removed, but for the root in $ROOT (by default
-# below the program's folder), which makes the next run short. Ends with the number of
-# things seen, or at the first that was otherwise.
+# has a network of its own. What stays is the root in $ROOT (by default beside the program)
+# and its two logs: the next run is short. Ends with the number of things seen, or at the
+# first that was otherwise.
 set -euo pipefail
 program=$(realpath "${1:?the program}")
 cd "$(dirname "$0")"
@@ -26,7 +26,7 @@ done
 [ "$(id -u)" = 0 ] || fail "this takes root"
 
 if [ ! -f "$root/made" ]; then
-    rm -rf "$root"
+    [ ! -e "$root" ] || fail "$root is there, and is none that was made here to the end: remove it"
     debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,curl,procps,openssl \
         bookworm "$root" >"$root.log" || fail "debootstrap: see $root.log"
     : >"$root/made"
@@ -127,8 +127,8 @@ inside sed -i 's/^#GATEWAY_ID=/GATEWAY_ID=/' /etc/default/gateway-min
 saw "a start by itself once the setting is there" has StatusText ready
 
 # The drop-in of docs/operations.md.
-printf '[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\nPrivateUsers=no\n' \
-    >"$root/etc/systemd/system/gateway-min.service.d/port.conf"
+awk '/^### A port below 1024/ { found = 1 } found && /^```/ { if (block++) exit; next } block' \
+    ../docs/operations.md >"$root/etc/systemd/system/gateway-min.service.d/port.conf"
 echo GATEWAY_LISTEN=127.0.0.1:443 >>"$root/etc/default/gateway-min"
 inside systemctl daemon-reload
 inside systemctl restart gateway-min

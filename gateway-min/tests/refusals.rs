@@ -585,6 +585,8 @@ const NOT_FROM_TOKENS: &[&str] = &[
     "in_progress",
     "clock_stepped_back",
     "clock_not_set",
+    "journal_full",
+    "journal_unavailable",
     "request_timeout",
     "too_many_connections",
     "head_malformed",
@@ -788,7 +790,7 @@ fn a_second_token_is_a_duplicate_a_conflict_or_new() {
                     replay.commit(ticket);
                     "new"
                 }
-                Ok(Reservation::Duplicate) => "duplicate",
+                Ok(Reservation::Duplicate { .. }) => "duplicate",
                 Ok(Reservation::Busy) => "busy",
                 Err(reject) => reject.code(),
             };
@@ -828,7 +830,7 @@ fn no_verdict_allocates() {
             match replay.reserve(&message, NOW, POLICY.leeway_secs)? {
                 Reservation::New(ticket) if message.subject().is_some() => replay.release(ticket),
                 Reservation::New(ticket) => replay.commit(ticket),
-                Reservation::Duplicate | Reservation::Busy => {}
+                Reservation::Duplicate { .. } | Reservation::Busy => {}
             }
             Ok::<(), Reject>(())
         });

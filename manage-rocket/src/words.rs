@@ -149,6 +149,9 @@ pub(crate) fn of_code(code: &str) -> Option<Words> {
         ),
         "replay_full" => not_now("The gateway is holding as many messages as it can.", AGAIN),
         "in_progress" => not_now("The gateway is dealing with this same message.", AGAIN),
+        // What the gateway keeps.
+        "journal_full" => not_now("The gateway has no room to keep messages.", AGAIN),
+        "journal_unavailable" => not_now("The gateway cannot keep messages at the moment.", AGAIN),
         // The gateway's clock.
         "clock_stepped_back" => not_now(
             "The gateway\u{2019}s clock was set back, so it cannot tell old messages from new ones.",

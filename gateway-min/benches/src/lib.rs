@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Length of the signed bytes, as a message of manage's has it.
 pub const SIGNED: usize = 700;
-const AUDIENCE: &str = "screening-gateway";
-const ISSUER: &str = "http://localhost:8080";
+pub const AUDIENCE: &str = "screening-gateway";
+pub const ISSUER: &str = "http://localhost:8080";
 
 /// What every contender judges.
 pub struct Bench {

@@ -8,6 +8,8 @@
 //! name. All that is wrong is told at once. Only `daemon` calls it; nothing else looks at the
 //! environment.
 
+#[cfg(feature = "journal")]
+use std::time::Duration;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -43,7 +45,7 @@ struct Setting {
 
 /// Every setting of this version, in the order of the documentation.
 #[rustfmt::skip]
-const SETTINGS: [Setting; 18] = [
+const SETTINGS: [Setting; 23] = [
     Setting { name: "GATEWAY_LISTEN", value: "ADDRESS:PORT", default: "127.0.0.1:9090", meaning: "address of the listener; port 0 takes a free one" },
     Setting { name: "GATEWAY_ALLOW_PLAIN_HTTP", value: "0|1", default: "0", meaning: "lets a listener that is not loopback run without TLS" },
     Setting { name: "GATEWAY_ID", value: "TEXT", default: "", meaning: "this gateway's id, the audience of its messages; required" },
@@ -55,6 +57,11 @@ const SETTINGS: [Setting; 18] = [
     Setting { name: "GATEWAY_HOSTS", value: "NAME,...", default: "", meaning: "names that requests may call the gateway by, without port (default: the listener's address, localhost, screening-gateway)" },
     Setting { name: "GATEWAY_ORIGINS", value: "ORIGIN,...", default: "", meaning: "extensions that are answered, as chrome-extension://<id> (default: none)" },
     Setting { name: "GATEWAY_REPLAY_CAPACITY", value: "1-262144", default: "4096", meaning: "messages remembered while they live" },
+    Setting { name: "GATEWAY_JOURNAL", value: "FOLDER", default: "", meaning: "folder of the journal; made where only it is missing; without it accepted messages are kept in the log alone" },
+    Setting { name: "GATEWAY_JOURNAL_MAX_MB", value: "1-4096", default: "64", meaning: "largest journal, in MiB" },
+    Setting { name: "GATEWAY_JOURNAL_MAX_AGE_HOURS", value: "1-168", default: "24", meaning: "how long a message may stay in the journal after it was delivered and has expired, in hours" },
+    Setting { name: "GATEWAY_DELIVER_URL", value: "URL", default: "", meaning: "http:// or https:// address of the site's system that messages are posted to; takes GATEWAY_JOURNAL" },
+    Setting { name: "GATEWAY_DELIVER_TIMEOUT_SECS", value: "1-300", default: "10", meaning: "longest time of one attempt to deliver" },
     Setting { name: "GATEWAY_SLOTS", value: "2-1024", default: "64", meaning: "connections at once" },
     Setting { name: "GATEWAY_PER_ADDRESS", value: "1-1024", default: "32", meaning: "connections at once from one address, at most GATEWAY_SLOTS" },
     Setting { name: "GATEWAY_TLS_CERT", value: "FILE", default: "", meaning: "PEM file of the listener's certificate and those of its issuers" },
@@ -69,18 +76,30 @@ const PER_ADDRESS: u32 = 32;
 
 /// Settings of the feature `tls`.
 const TLS: [&str; 2] = ["GATEWAY_TLS_CERT", "GATEWAY_TLS_KEY"];
-/// What is said of them in a build without it.
-const NOT_BUILT_IN: &str = "not built in: it takes a build with --features tls";
-
-/// Settings of capabilities that are planned and not built: naming one must not look as if
-/// it had an effect.
-const LATER: [&str; 22] = [
-    "GATEWAY_PUBLIC_URL",
+/// Settings of the feature `journal`: the first turns it on.
+const JOURNAL: [&str; 3] = [
     "GATEWAY_JOURNAL",
     "GATEWAY_JOURNAL_MAX_MB",
     "GATEWAY_JOURNAL_MAX_AGE_HOURS",
-    "GATEWAY_DELIVER_URL",
-    "GATEWAY_DELIVER_TIMEOUT_SECS",
+];
+/// Settings of delivery, which is from the journal: the first turns it on.
+const DELIVER: [&str; 2] = ["GATEWAY_DELIVER_URL", "GATEWAY_DELIVER_TIMEOUT_SECS"];
+
+/// The feature that a setting needs and this build does not have.
+fn not_built_in(name: &str) -> Option<&'static str> {
+    if !cfg!(feature = "tls") && TLS.contains(&name) {
+        Some("not built in: it takes a build with --features tls")
+    } else if !cfg!(feature = "journal") && (JOURNAL.contains(&name) || DELIVER.contains(&name)) {
+        Some("not built in: it takes a build with --features journal")
+    } else {
+        None
+    }
+}
+
+/// Settings of capabilities that are planned and not built: naming one must not look as if
+/// it had an effect.
+const LATER: [&str; 17] = [
+    "GATEWAY_PUBLIC_URL",
     "GATEWAY_STREAMS",
     "GATEWAY_UPSTREAM",
     "GOVUK_UPSTREAM_URI",
@@ -108,6 +127,15 @@ pub(crate) enum KeySource {
     Path(PathBuf),
 }
 
+/// Where accepted messages are kept, and how many for how long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg(feature = "journal")]
+pub(crate) struct JournalPlace {
+    pub(crate) folder: PathBuf,
+    pub(crate) max_mb: u32,
+    pub(crate) max_age_hours: u32,
+}
+
 /// Judged settings: every value is one that the daemon can work with.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -127,9 +155,14 @@ pub(crate) struct Config {
     pub(crate) replay_capacity: usize,
     pub(crate) slots: usize,
     pub(crate) per_address: usize,
+    #[cfg(feature = "journal")]
+    pub(crate) journal: Option<JournalPlace>,
     /// Where the listener speaks TLS.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<super::certificates::PairFiles>,
+    /// Where messages are delivered to, and the longest time of one attempt.
+    #[cfg(feature = "journal")]
+    pub(crate) deliver: Option<(super::sink::Target, Duration)>,
     pub(crate) log: LevelFilter,
     pub(crate) log_content: bool,
     /// One line for each setting that has a value: name, value, origin.
@@ -157,6 +190,31 @@ impl Config {
                 lines: judge.problems,
             }),
         }
+    }
+}
+
+/// The folder of the journal, which is all that its command needs.
+///
+/// # Errors
+/// [`Code::Config`] where it is not set, or anything that was given is wrong.
+#[cfg(feature = "journal")]
+pub(crate) fn journal_folder(
+    line: CommandLine,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<PathBuf, Stop> {
+    let mut judge = Judge::new(line.flags, environment);
+    let journal = judge.journal();
+    if journal.is_none() && judge.problems.is_empty() {
+        judge
+            .problems
+            .push("GATEWAY_JOURNAL: required by this command, and not set".to_owned());
+    }
+    match journal {
+        Some(journal) if judge.problems.is_empty() => Ok(journal.folder),
+        _ => Err(Stop {
+            code: Code::Config,
+            lines: judge.problems,
+        }),
     }
 }
 
@@ -231,7 +289,13 @@ impl Judge {
             self.value("GATEWAY_REPLAY_CAPACITY", |text| number(text, 1, 262_144));
         let slots = self.value("GATEWAY_SLOTS", |text| number(text, 2, 1024));
         let per_address = self.per_address(slots);
+        #[cfg(feature = "journal")]
+        let journal = self.journal();
+        #[cfg(not(feature = "journal"))]
+        self.built_in(&[JOURNAL.as_slice(), &DELIVER].concat());
         let tls = self.tls();
+        #[cfg(feature = "journal")]
+        let deliver = self.deliver();
         let metrics = self.value("GATEWAY_METRICS_LISTEN", address);
         let log = self.value("GATEWAY_LOG", level);
         let log_content = self.value("GATEWAY_LOG_CONTENT", switch);
@@ -302,8 +366,12 @@ impl Judge {
             replay_capacity: usize::try_from(replay_capacity?).ok()?,
             slots: usize::try_from(slots?).ok()?,
             per_address: usize::try_from(per_address?).ok()?,
+            #[cfg(feature = "journal")]
+            journal,
             #[cfg(feature = "tls")]
             tls: tls.map(|[cert, key]| super::certificates::PairFiles { cert, key }),
+            #[cfg(feature = "journal")]
+            deliver,
             log: log?,
             log_content: log_content?,
             told: Vec::new(),
@@ -360,10 +428,7 @@ impl Judge {
 
     /// The files of certificate and key, where both are given.
     fn tls(&mut self) -> Option<[PathBuf; 2]> {
-        if !cfg!(feature = "tls") {
-            for name in TLS.iter().filter(|name| self.given.contains_key(*name)) {
-                self.problems.push(format!("{name}: {NOT_BUILT_IN}"));
-            }
+        if !self.built_in(&TLS) {
             return None;
         }
         let path = |text: &str| Ok(PathBuf::from(text));
@@ -378,6 +443,71 @@ impl Judge {
             _ => return Some([self.value(cert, path)?, self.value(key, path)?]),
         }
         None
+    }
+
+    /// Whether the feature of these settings is built in; where it is not, every one of them
+    /// that is given is a problem.
+    fn built_in(&mut self, names: &[&str]) -> bool {
+        let mut built_in = true;
+        for name in names {
+            if let Some(fault) = not_built_in(name) {
+                built_in = false;
+                if self.given.contains_key(name) {
+                    self.problems.push(format!("{name}: {fault}"));
+                }
+            }
+        }
+        built_in
+    }
+
+    /// Where the journal is, and its bounds.
+    #[cfg(feature = "journal")]
+    fn journal(&mut self) -> Option<JournalPlace> {
+        let [folder, max_mb, max_age_hours] = JOURNAL;
+        if !self.given.contains_key(folder) {
+            for name in [max_mb, max_age_hours] {
+                if self.given.contains_key(name) {
+                    self.problems
+                        .push(format!("{name}: {folder} belongs to it, and is not set"));
+                }
+            }
+        }
+        let folder = self.value(folder, |text| Ok(PathBuf::from(text)))?;
+        let max_mb = self.value(max_mb, |text| number(text, 1, 4096))?;
+        let max_age_hours = self.value(max_age_hours, |text| number(text, 1, 168))?;
+        Some(JournalPlace {
+            folder,
+            max_mb,
+            max_age_hours,
+        })
+    }
+
+    /// Where messages are delivered to. The address can hold a secret: it is never told as
+    /// it was given.
+    #[cfg(feature = "journal")]
+    fn deliver(&mut self) -> Option<(super::sink::Target, Duration)> {
+        let [url, timeout] = DELIVER;
+        let Some((text, origin)) = self.given.get(url) else {
+            if self.given.contains_key(timeout) {
+                let problem = format!("{timeout}: {url} belongs to it, and is not set");
+                self.problems.push(problem);
+            } else {
+                self.told.push(format!("{url} is not set"));
+            }
+            return None;
+        };
+        let target = super::sink::Target::read(text);
+        match &target {
+            Ok(target) => self.told.push(format!("{url}={target} ({origin})")),
+            Err(fault) => self.problems.push(format!("{url}: ({origin}) is {fault}")),
+        }
+        if !self.given.contains_key("GATEWAY_JOURNAL") {
+            self.problems.push(format!(
+                "{url}: GATEWAY_JOURNAL is what messages are delivered from, and is not set"
+            ));
+        }
+        let secs = self.value(timeout, |text| number(text, 1, 300));
+        Some((target.ok()?, Duration::from_secs(u64::from(secs?))))
     }
 
     /// The keys under either of their names.
@@ -537,6 +667,7 @@ pub(crate) fn help() -> String {
          gateway-min [SETTINGS]                      serve\n\
          gateway-min [SETTINGS] --check              judge the settings and end\n\
          gateway-min [SETTINGS] verify [--now SECS]  judge tokens, one a line of standard input\n\
+         gateway-min [SETTINGS] journal [--content]  check the journal and print it, one message a line\n\
          gateway-min --help | --version\n\n\
          Each setting is a variable of the environment and a flag; flags win.\n",
     );
@@ -548,8 +679,8 @@ pub(crate) fn help() -> String {
             setting.value,
             setting.meaning,
         ));
-        if !cfg!(feature = "tls") && TLS.contains(&setting.name) {
-            help.push_str(&format!("; {NOT_BUILT_IN}"));
+        if let Some(fault) = not_built_in(setting.name) {
+            help.push_str(&format!("; {fault}"));
         }
         if !setting.default.is_empty() {
             help.push_str(&format!(" (default: {})", setting.default));
@@ -821,6 +952,87 @@ mod tests {
         }
     }
 
+    /// The setting of the journal is judged by its own tests.
+    #[cfg(feature = "journal")]
+    #[test]
+    fn a_receiver_is_taken_with_a_journal_and_never_told_whole() {
+        const URL: &str = "GATEWAY_DELIVER_URL";
+        const TIMEOUT: &str = "GATEWAY_DELIVER_TIMEOUT_SECS";
+        let judge = |given: &[(&'static str, &str)]| {
+            let given = given
+                .iter()
+                .map(|(name, text)| (*name, ((*text).to_owned(), "flag")));
+            let mut judge = super::Judge {
+                given: given.collect(),
+                problems: Vec::new(),
+                told: Vec::new(),
+            };
+            let deliver = judge.deliver();
+            let read = deliver.map(|(target, timeout)| (target.path, timeout.as_secs()));
+            (read, judge.problems.join("; "), judge.told.join("; "))
+        };
+        let journal = ("GATEWAY_JOURNAL", "j");
+        let path = |secs| Some(("/in?key=secret".to_owned(), secs));
+        let address = (URL, "http://ris/in?key=secret");
+        let told = "GATEWAY_DELIVER_URL=http://ris/in?*** (flag); GATEWAY_DELIVER_TIMEOUT_SECS=";
+        for (given, read, problems, tells) in [
+            (
+                &[][..],
+                None,
+                "",
+                "GATEWAY_DELIVER_URL is not set".to_owned(),
+            ),
+            (
+                &[journal, address],
+                path(10),
+                "",
+                format!("{told}10 (default)"),
+            ),
+            (
+                &[journal, address, (TIMEOUT, "300")],
+                path(300),
+                "",
+                format!("{told}300 (flag)"),
+            ),
+            (
+                &[address],
+                path(10),
+                "GATEWAY_DELIVER_URL: GATEWAY_JOURNAL is what messages are delivered from, and is not set",
+                format!("{told}10 (default)"),
+            ),
+            (
+                &[journal, (TIMEOUT, "5")],
+                None,
+                "GATEWAY_DELIVER_TIMEOUT_SECS: GATEWAY_DELIVER_URL belongs to it, and is not set",
+                String::new(),
+            ),
+            (
+                &[journal, address, (TIMEOUT, "0")],
+                None,
+                "GATEWAY_DELIVER_TIMEOUT_SECS: \"0\" (flag) is not a whole number from 1 to 300",
+                "GATEWAY_DELIVER_URL=http://ris/in?*** (flag)".to_owned(),
+            ),
+            (
+                &[journal, (URL, "http://u:secret@ris/")],
+                None,
+                "GATEWAY_DELIVER_URL: (flag) is an address with a user name or password, which would stand in logs",
+                "GATEWAY_DELIVER_TIMEOUT_SECS=10 (default)".to_owned(),
+            ),
+            (
+                &[journal, (URL, "")],
+                None,
+                "GATEWAY_DELIVER_URL: (flag) is not an address that begins with http:// or https://",
+                "GATEWAY_DELIVER_TIMEOUT_SECS=10 (default)".to_owned(),
+            ),
+        ] {
+            assert_eq!(
+                judge(given),
+                (read, problems.to_owned(), tells),
+                "{given:?}"
+            );
+        }
+    }
+
     #[test]
     fn unknown_and_later_settings_stop_the_start() {
         for (name, wanted) in [
@@ -833,7 +1045,14 @@ mod tests {
                 "GATEWAY_COLOUR_OF_DOOR",
                 "GATEWAY_COLOUR_OF_DOOR: not a setting of this version; --help",
             ),
-            ("GATEWAY_JOURNAL", "GATEWAY_JOURNAL: not in this version"),
+            ("GATEWAY_STREAMS", "GATEWAY_STREAMS: not in this version"),
+            #[cfg(feature = "journal")]
+            (
+                "GATEWAY_JOURNAL_MAX_MB",
+                "GATEWAY_JOURNAL_MAX_MB: GATEWAY_JOURNAL belongs to it, and is not set",
+            ),
+            #[cfg(not(feature = "journal"))]
+            ("GATEWAY_JOURNAL", "GATEWAY_JOURNAL: not built in"),
             (
                 "GOVUK_UPSTREAM_URI",
                 "GOVUK_UPSTREAM_URI: not in this version",

@@ -1,4 +1,4 @@
-//! Opening files as if someone were trying: the only file that opens any.
+//! Opening files as if someone were trying: this file and `folder` alone open any.
 //!
 //! A file is believed only where nobody but root and the service's own user can change it:
 //! it is a regular file, it and its folder belong to one of the two, neither is writable by
@@ -19,6 +19,9 @@ use std::{
 };
 
 use super::exit::{Code, Stop};
+
+#[cfg(feature = "journal")]
+pub(crate) mod folder;
 
 /// Group's and others' write permission.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -205,7 +208,7 @@ pub(crate) fn look(path: &Path) -> Sight {
 }
 
 /// The folder that holds `path`.
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

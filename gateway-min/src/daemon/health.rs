@@ -1,9 +1,10 @@
-//! Health is proved by traffic. Every ten seconds a probe makes a real request through the
-//! real listener; the health paths only report what it found and how long ago, so that
-//! asking costs nothing and can prove nothing by itself.
+//! Health is proved by traffic. Every ten seconds, or sooner for a watchdog's sake, a probe
+//! makes a real request through the real listener; the health paths only report what it
+//! found and how long ago, so that asking costs nothing and can prove nothing by itself.
 //!
-//! *Live*: a probe got through lately. *Ready*: live, and messages can be judged: keys are
-//! loaded and the clock is plausible. *Degraded*: ready all the same, and somebody must see
+//! *Live*: a probe got through lately. *Ready*: live, and messages can be judged and kept:
+//! keys are loaded, the clock is plausible, and where there is a journal, something was
+//! written to it lately. *Degraded*: ready all the same, and somebody must see
 //! to something.
 
 use std::{
@@ -25,13 +26,13 @@ use super::{
 use crate::UnixTime;
 
 /// From one probe to the next, at most.
-const PERIOD: Duration = Duration::from_secs(10);
+pub(crate) const PERIOD: Duration = Duration::from_secs(10);
 /// At least: whoever asks for less would have the gateway talk to itself alone.
 const LEAST_PERIOD: Duration = Duration::from_millis(100);
 /// A probe older than this proves nothing: two were missed.
-const STALE: Duration = Duration::from_secs(25);
+pub(crate) const STALE: Duration = Duration::from_secs(25);
 /// How long a probe waits for each step.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Something that is wrong and takes nothing out of service yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +110,9 @@ pub(crate) struct Probe {
     _stop: mpsc::Sender<()>,
 }
 
+/// What is proved with every probe beside the listener, and tells by itself what it found.
+pub(crate) type Also = Box<dyn Fn() + Send>;
+
 /// How the gateway is called by itself.
 pub(crate) struct Call {
     pub(crate) address: SocketAddr,
@@ -119,14 +123,15 @@ pub(crate) struct Call {
     pub(crate) period: Option<Duration>,
 }
 
-/// Starts probing, the first time at once; `told` hears of each probe whether it came
-/// through.
+/// Starts probing, the first time at once, and `also`; `told` hears of each probe whether it
+/// came through.
 ///
 /// # Errors
 /// The system's, where it refuses the thread.
 pub(crate) fn start(
     health: Arc<Health>,
     call: Call,
+    also: Also,
     told: impl Fn(bool) + Send + 'static,
 ) -> io::Result<Probe> {
     let period = call.period.unwrap_or(PERIOD).clamp(LEAST_PERIOD, PERIOD);
@@ -155,6 +160,7 @@ pub(crate) fn start(
                         failed = true;
                     }
                 }
+                also();
                 told(through);
                 match stopped.recv_timeout(period) {
                     Err(RecvTimeoutError::Timeout) => {}

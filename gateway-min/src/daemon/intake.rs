@@ -1,14 +1,15 @@
 //! `POST /do`: from a request's body to one outcome. Judges with the core, asks the memory
-//! of what was accepted, logs, answers.
+//! of what was accepted, has it kept, logs, answers.
 //!
-//! A message is reserved before anything is done with it, and committed after; a copy that
-//! comes in between waits for its fate, so that nobody is told *duplicate* of what was then
-//! not kept. Whatever goes wrong in between, a panic included, releases it.
+//! A message is reserved before anything is done with it, and committed after it is in the
+//! journal; a copy that comes in between waits for its fate, so that nobody is told
+//! *duplicate* of what was then not kept. Whatever goes wrong in between, a panic included,
+//! releases it.
 
 use core::fmt;
 use std::{
     prelude::v1::*,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,13 +19,14 @@ use super::{
     keys::{KeyRing, Keys},
     listen::{Answer, Fields, json, put},
     log::{quoted, raw},
+    memory::{Deliveries, Held, Keep, Memory, Standing},
     tallies::Tallies,
 };
 use crate::{
-    Policy, Reject, Replay, Reservation, Scratch, Slot, Ticket, UnixTime, Verified,
+    Policy, Reject, Scratch, UnixTime, Verified,
     claims::{ActionType, SCHEMA_VERSION},
     limits::MAX_BODY,
-    message_of, slots_for, verify,
+    message_of, verify,
 };
 
 /// What is left of the deadline for writing the answer, when waiting for another copy.
@@ -60,6 +62,7 @@ struct Phases {
     read: Instant,
     judged: Instant,
     reserved: Instant,
+    kept: Instant,
     logged: Instant,
 }
 
@@ -82,9 +85,11 @@ pub(crate) struct Intake {
     ring: Arc<KeyRing>,
     clock: Clock,
     tallies: Arc<Tallies>,
-    replay: Mutex<Replay<Vec<Slot>>>,
-    /// A reservation was committed or released.
-    settled: Condvar,
+    memory: Arc<Memory>,
+    /// When something was accepted last before this start: no clock that is set is earlier.
+    not_before: UnixTime,
+    /// What makes acceptances last, where anything does.
+    journal: Option<Arc<dyn Keep>>,
 }
 
 impl Intake {
@@ -103,12 +108,24 @@ impl Intake {
             ring,
             clock,
             tallies,
-            replay: Mutex::new(Replay::new(vec![
-                Slot::EMPTY;
-                slots_for(config.replay_capacity)
-            ])),
-            settled: Condvar::new(),
+            memory: Arc::new(Memory::new(config.replay_capacity)),
+            not_before: UnixTime::from_secs(i64::MIN),
+            journal: None,
         }
+    }
+
+    /// The memory of what was accepted.
+    #[cfg(feature = "journal")]
+    pub(crate) const fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Has every message kept by `journal` from now on. The last one of an earlier start was
+    /// accepted at `newest`.
+    #[cfg(feature = "journal")]
+    pub(crate) fn keep_in(&mut self, journal: Arc<dyn Keep>, newest: UnixTime) {
+        self.not_before = newest.minus(self.leeway_secs);
+        self.journal = Some(journal);
     }
 
     /// The gateway's id.
@@ -121,9 +138,15 @@ impl Intake {
         &self.ring
     }
 
+    /// The time that messages are judged by, whether it is one or not.
+    #[cfg(feature = "journal")]
+    pub(crate) fn time(&self) -> UnixTime {
+        (self.clock)()
+    }
+
     /// Whether there is a time to judge messages by.
     pub(crate) fn clock_is_set(&self) -> bool {
-        clock::plausible((self.clock)())
+        self.now().is_ok()
     }
 
     /// The site's rules.
@@ -157,7 +180,7 @@ impl Intake {
 
     fn now(&self) -> Result<UnixTime, Reject> {
         let now = (self.clock)();
-        if clock::plausible(now) {
+        if clock::plausible(now) && now >= self.not_before {
             Ok(now)
         } else {
             Err(Reject::ClockNotSet)
@@ -188,26 +211,33 @@ impl Intake {
             .deadline
             .checked_sub(TO_ANSWER)
             .unwrap_or(submission.deadline);
-        let held = match self.reserve(&message, now, wait_until) {
-            Ok(held) => held,
+        let standing = match self.reserve(&message, now, wait_until) {
+            Ok(standing) => standing,
             Err(reject) => return self.refuse(&reject, Some(message.jti()), answer),
         };
         let reserved = Instant::now();
-        let duplicate = held.is_none();
-        match held {
-            Some(held) => {
-                self.log(&message);
-                held.commit();
-                let skew_secs = message.issued().map(|iat| now.since(iat));
-                self.tallies.accepted(skew_secs);
-            }
-            None => self.tallies.duplicates.add(),
+        let duplicate = matches!(standing, Standing::Duplicate { .. });
+        let kept = match standing {
+            Standing::New(held) => self.keep(&message, held, now, wait_until),
+            Standing::Duplicate { was } => self.extend(&message, was, now, wait_until),
+        };
+        if let Err(reject) = kept {
+            return self.refuse(&reject, Some(message.jti()), answer);
+        }
+        let kept = Instant::now();
+        if duplicate {
+            self.tallies.duplicates.add();
+        } else {
+            self.log(&message);
+            let skew_secs = message.issued().map(|iat| now.since(iat));
+            self.tallies.accepted(skew_secs);
         }
         let phases = Phases {
             started: submission.started,
             read: submission.read,
             judged: done,
             reserved,
+            kept,
             logged: Instant::now(),
         };
         self.tell(&message, keys, duplicate, &phases, answer);
@@ -218,45 +248,52 @@ impl Intake {
         answer.problem(reject, None);
     }
 
-    /// The reservation of a message that is new; `None` where it is a duplicate.
     fn reserve(
         &self,
         message: &Verified<'_>,
         now: UnixTime,
         wait_until: Instant,
-    ) -> Result<Option<Held<'_>>, Reject> {
-        let mut replay = self.replay();
-        loop {
-            match replay.reserve(message, now, self.leeway_secs)? {
-                Reservation::New(ticket) => {
-                    return Ok(Some(Held {
-                        intake: self,
-                        ticket: Some(ticket),
-                    }));
-                }
-                Reservation::Duplicate => return Ok(None),
-                Reservation::Busy => {
-                    let left = wait_until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(Reject::InProgress);
-                    }
-                    (replay, _) = self
-                        .settled
-                        .wait_timeout(replay, left)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
+    ) -> Result<Standing, Reject> {
+        self.memory
+            .reserve(message, now, self.leeway_secs, wait_until)
+    }
+
+    /// Makes a new message durable where there is a journal, and its reservation final.
+    fn keep(
+        &self,
+        message: &Verified<'_>,
+        held: Held,
+        now: UnixTime,
+        until: Instant,
+    ) -> Result<(), Reject> {
+        match &self.journal {
+            Some(journal) => journal.keep(message, held, now, until),
+            None => {
+                held.commit();
+                Ok(())
             }
         }
     }
 
-    /// How many messages are remembered, and how many can be.
-    pub(crate) fn memory(&self) -> (usize, usize) {
-        let replay = self.replay();
-        (replay.held(), replay.capacity())
+    /// Makes durable that a message is remembered for longer than until `was`.
+    fn extend(
+        &self,
+        message: &Verified<'_>,
+        was: Option<UnixTime>,
+        now: UnixTime,
+        until: Instant,
+    ) -> Result<(), Reject> {
+        match (&self.journal, was) {
+            (Some(journal), Some(was)) => journal
+                .extend(message, now, until)
+                .inspect_err(|_reject| self.memory.take_back(message, was)),
+            _ => Ok(()),
+        }
     }
 
-    fn replay(&self) -> MutexGuard<'_, Replay<Vec<Slot>>> {
-        self.replay.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many messages are remembered, and how many can be.
+    pub(crate) fn remembered(&self) -> (usize, usize) {
+        self.memory.size()
     }
 
     /// The console line of an accepted message.
@@ -295,39 +332,55 @@ impl Intake {
             );
         }
         if message.action() == Some(ActionType::Echo) {
-            tell_echo(keys, phases, body);
+            self.tell_echo(keys, phases, body);
         }
         put(body, format_args!("}}"));
     }
-}
 
-/// What an echo comes back with: who answers, and how long each stage took.
-fn tell_echo(keys: &Keys, phases: &Phases, body: &mut Vec<u8>) {
-    let version = env!("CARGO_PKG_VERSION");
-    put(
-        body,
-        format_args!(r#","version":"{version}","schema_versions":[{SCHEMA_VERSION}],"kids":["#),
-    );
-    for (at, kid) in keys.kids().enumerate() {
-        let comma = if at == 0 { "" } else { "," };
-        put(body, format_args!("{comma}{}", json(kid)));
-    }
-    put(body, format_args!(r#"],"phases":["#));
-    let times = [
-        ("read", phases.started, phases.read),
-        ("verify", phases.read, phases.judged),
-        ("replay", phases.judged, phases.reserved),
-        ("log", phases.reserved, phases.logged),
-    ];
-    for (at, (phase, from, to)) in times.into_iter().enumerate() {
-        let comma = if at == 0 { "" } else { "," };
-        let micros = to.saturating_duration_since(from).as_micros();
+    /// What an echo comes back with: who answers, and how long each stage took.
+    fn tell_echo(&self, keys: &Keys, phases: &Phases, body: &mut Vec<u8>) {
+        let version = env!("CARGO_PKG_VERSION");
         put(
             body,
-            format_args!(r#"{comma}{{"phase":"{phase}","micros":{micros}}}"#),
+            format_args!(r#","version":"{version}","schema_versions":[{SCHEMA_VERSION}],"kids":["#),
         );
+        for (at, kid) in keys.kids().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            put(body, format_args!("{comma}{}", json(kid)));
+        }
+        put(body, format_args!(r#"],"phases":["#));
+        let times = [
+            ("read", phases.started, phases.read),
+            ("verify", phases.read, phases.judged),
+            ("replay", phases.judged, phases.reserved),
+            ("journal", phases.reserved, phases.kept),
+            ("log", phases.kept, phases.logged),
+        ];
+        let mut comma = "";
+        for (phase, from, to) in times {
+            if phase == "journal" && self.journal.is_none() {
+                continue;
+            }
+            let micros = to.saturating_duration_since(from).as_micros();
+            put(
+                body,
+                format_args!(r#"{comma}{{"phase":"{phase}","micros":{micros}}}"#),
+            );
+            comma = ",";
+        }
+        put(body, format_args!("]"));
+        if let Some(deliveries) = self.journal.as_ref().and_then(|kept| kept.deliveries()) {
+            let Deliveries { waiting, failing } = deliveries;
+            put(
+                body,
+                format_args!(r#","delivery":{{"waiting":{waiting},"failing":"#),
+            );
+            match failing {
+                Some(phase) => put(body, format_args!(r#""{phase}"}}"#)),
+                None => put(body, format_args!("null}}")),
+            }
+        }
     }
-    put(body, format_args!("]"));
 }
 
 /// A claim on a log line, where it is there.
@@ -336,30 +389,6 @@ fn field(name: &str, value: Option<&str>) -> impl fmt::Display {
         Some(value) => write!(f, " {name}={}", quoted(value)),
         None => Ok(()),
     })
-}
-
-/// A reservation in hand: released when it is dropped without having been committed.
-struct Held<'a> {
-    intake: &'a Intake,
-    ticket: Option<Ticket>,
-}
-
-impl Held<'_> {
-    fn commit(mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.intake.replay().commit(ticket);
-            self.intake.settled.notify_all();
-        }
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.intake.replay().release(ticket);
-            self.intake.settled.notify_all();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,9 @@ const MAX_WAITING_BYTES: usize = 256 * 1024;
 const USUAL_LINE: usize = 256;
 /// Lines shorter than this keep their buffer for the next one.
 const KEPT_CAPACITY: usize = 1024;
+/// How long the writer lets lines gather behind one that it has written, without being
+/// woken for each: waking it costs more than all the rest of a line.
+const GATHER: Duration = Duration::from_millis(2);
 /// Most buffers kept.
 const KEPT_BUFFERS: usize = 16;
 
@@ -62,6 +65,19 @@ struct Waiting {
     lost: u64,
     /// Whether the writer has a line in hand.
     printing: bool,
+    /// Whether the writer wants to be woken by the next line.
+    idle: bool,
+    /// How many wait for everything to be written.
+    flushing: usize,
+}
+
+impl Waiting {
+    /// Whether lines are to gather no longer.
+    fn pressing(&self) -> bool {
+        self.flushing > 0
+            || self.lines.len() >= MAX_WAITING / 2
+            || self.bytes >= MAX_WAITING_BYTES / 2
+    }
 }
 
 /// What every thread logs into.
@@ -95,11 +111,7 @@ impl Queue {
         let mut waiting = self.lock();
         loop {
             let Some(mut line) = waiting.lines.pop_front() else {
-                self.emptied.notify_all();
-                waiting = self
-                    .filled
-                    .wait(waiting)
-                    .unwrap_or_else(PoisonError::into_inner);
+                waiting = self.rest(waiting);
                 continue;
             };
             waiting.bytes = waiting.bytes.saturating_sub(line.text.len());
@@ -129,8 +141,36 @@ impl Queue {
         }
     }
 
+    /// Waits for lines, now that all are written: for those of a moment together, else for
+    /// the first.
+    fn rest<'a>(&self, mut waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
+        if waiting.flushing > 0 {
+            self.emptied.notify_all();
+        }
+        (waiting, _) = self
+            .filled
+            .wait_timeout_while(waiting, GATHER, |waiting| !waiting.pressing())
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.idle = waiting.lines.is_empty();
+        waiting = self
+            .filled
+            .wait_while(waiting, |waiting| waiting.lines.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.idle = false;
+        waiting
+    }
+
     /// Waits until everything is written, or `limit` has passed.
     fn flush_within(&self, limit: Duration) {
+        let mut waiting = self.lock();
+        waiting.flushing += 1;
+        drop(waiting);
+        self.filled.notify_one();
+        self.emptied_within(limit);
+        self.lock().flushing -= 1;
+    }
+
+    fn emptied_within(&self, limit: Duration) {
         let until = Instant::now() + limit;
         let mut waiting = self.lock();
         while !waiting.lines.is_empty() || waiting.printing {
@@ -171,8 +211,11 @@ impl Log for Queue {
             target: record.module_path_static().unwrap_or(module_path!()),
             text,
         });
+        let wake = waiting.idle || waiting.pressing();
         drop(waiting);
-        self.filled.notify_one();
+        if wake {
+            self.filled.notify_one();
+        }
     }
 
     fn flush(&self) {
@@ -285,7 +328,7 @@ mod tests {
             mpsc,
         },
         thread,
-        time::Duration,
+        time::{Duration, Instant},
     };
 
     use log::{Level, LevelFilter, Log, Record};
@@ -299,6 +342,27 @@ mod tests {
                 .args(format_args!("{text}"))
                 .build(),
         );
+    }
+
+    #[test]
+    fn every_line_is_printed_whether_the_writer_sleeps_or_lets_lines_gather() {
+        let queue = Arc::new(Queue::new(LevelFilter::Info));
+        let (print, printed) = mpsc::channel();
+        thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.write_all(|line| print.send(line.text.clone()).unwrap())
+        });
+        for round in 0..100 {
+            let until = Instant::now() + Duration::from_secs(30);
+            while round % 2 == 0 && !queue.lock().idle {
+                assert!(Instant::now() < until);
+                thread::yield_now();
+            }
+            let text = format!("line {round}");
+            say(&queue, &text);
+            let line = printed.recv_timeout(Duration::from_secs(30));
+            assert_eq!(line, Ok(text));
+        }
     }
 
     #[test]

@@ -10,14 +10,20 @@
 //! ended, exactly. Called by `route` alone.
 
 use core::fmt;
+#[cfg(feature = "journal")]
+use std::sync::atomic::Ordering;
 use std::{prelude::v1::*, time::Duration};
 
+#[cfg(feature = "journal")]
+use super::{deliver::Queue, journal::Journal};
 use super::{
     listen::put,
     log,
     meter::{Counter, Histogram, seconds},
     route::State,
 };
+#[cfg(feature = "journal")]
+use crate::UnixTime;
 
 /// The type of the page.
 pub(crate) const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -29,8 +35,14 @@ const NOTHING: &str = "NaN";
 pub(crate) fn write(state: &State, body: &mut Vec<u8>) {
     let mut page = Page { body, name: "" };
     messages(state, &mut page);
+    #[cfg(feature = "journal")]
+    deliveries(&state.queue, state.intake.time(), &mut page);
     connections(state, &mut page);
     memory(state, &mut page);
+    #[cfg(feature = "journal")]
+    if let Some(kept) = &state.journal {
+        journal(kept, &mut page);
+    }
     process(state, &mut page);
 }
 
@@ -81,6 +93,51 @@ fn messages(state: &State, page: &mut Page<'_>) {
     );
 }
 
+/// Deliveries; all at rest where nothing is delivered.
+#[cfg(feature = "journal")]
+fn deliveries(queue: &Queue, now: UnixTime, page: &mut Page<'_>) {
+    page.family(
+        "gateway_deliveries_total",
+        Kind::Counter,
+        "Messages that left the queue of deliveries, by how.",
+    );
+    for (outcome, count) in queue.outcomes.ended() {
+        page.labelled("outcome", outcome, count);
+    }
+    page.family(
+        "gateway_delivery_faults_total",
+        Kind::Counter,
+        "Attempts to deliver that failed, by phase.",
+    );
+    for (phase, count) in queue.outcomes.failed() {
+        page.labelled("phase", phase, count);
+    }
+    page.gauge(
+        "gateway_delivery_failing",
+        "1 where the last attempts to deliver failed, else 0.",
+        u8::from(queue.trouble.get().is_some()),
+    );
+    let (waiting, oldest) = queue.waiting();
+    page.gauge(
+        "gateway_deliveries_waiting",
+        "Messages that are not delivered.",
+        waiting,
+    );
+    page.gauge(
+        "gateway_delivery_oldest_age_seconds",
+        "Time since the oldest of them was accepted, by the wall clock; NaN where there is none.",
+        fmt::from_fn(|f| match oldest {
+            Some(accepted) => write!(f, "{}", now.since(accepted)),
+            None => f.write_str(NOTHING),
+        }),
+    );
+    page.gauge(
+        "gateway_last_delivered_age_seconds",
+        "Time since a message was delivered; NaN before the first.",
+        age(queue.last.age()),
+    );
+}
+
 /// The main listener's connections.
 fn connections(state: &State, page: &mut Page<'_>) {
     let census = state.slots.census();
@@ -117,7 +174,7 @@ fn connections(state: &State, page: &mut Page<'_>) {
 
 /// What is remembered: messages, keys, and how keys and probes came on.
 fn memory(state: &State, page: &mut Page<'_>) {
-    let (held, capacity) = state.intake.memory();
+    let (held, capacity) = state.intake.remembered();
     page.gauge(
         "gateway_replay_entries",
         "Messages that are remembered, expired ones whose room was not needed yet among them.",
@@ -148,6 +205,51 @@ fn memory(state: &State, page: &mut Page<'_>) {
         "Requests that the gateway made to itself, by result.",
         &health.good,
         &health.bad,
+    );
+}
+
+/// What is kept on the disk.
+#[cfg(feature = "journal")]
+fn journal(journal: &Journal, page: &mut Page<'_>) {
+    let gauges = journal.gauges();
+    page.gauge(
+        "gateway_journal_writable",
+        "1 where messages can be kept, else 0.",
+        u8::from(journal.writable()),
+    );
+    for (name, help, value) in [
+        (
+            "gateway_journal_bytes",
+            "Size of the journal.",
+            gauges.bytes.load(Ordering::Relaxed),
+        ),
+        (
+            "gateway_journal_max_bytes",
+            "Largest size of the journal.",
+            journal.max_bytes(),
+        ),
+        (
+            "gateway_journal_segments",
+            "Files of the journal.",
+            gauges.segments.load(Ordering::Relaxed),
+        ),
+        (
+            "gateway_journal_messages",
+            "Messages in the journal, delivered and expired ones that are not removed yet among them.",
+            gauges.messages.load(Ordering::Relaxed),
+        ),
+    ] {
+        page.gauge(name, help, value);
+    }
+    page.histogram(
+        "gateway_journal_commit_seconds",
+        "From handing something to the disk to its being there; one commit can be of many messages.",
+        &gauges.commits,
+    );
+    page.counter(
+        "gateway_journal_failures_total",
+        "Commits that the disk refused.",
+        gauges.failures.get(),
     );
 }
 

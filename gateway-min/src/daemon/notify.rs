@@ -13,8 +13,8 @@
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
 use std::{
-    ffi::OsString,
-    io,
+    ffi::{OsStr, OsString},
+    io::{self, ErrorKind},
     os::unix::{
         ffi::OsStrExt,
         net::{SocketAddr, UnixDatagram},
@@ -126,12 +126,12 @@ impl Notify {
 /// that begins with `@`.
 fn line_to(name: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
     let address = match name {
-        [b'/', ..] => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name))?,
+        [b'/', ..] => SocketAddr::from_pathname(OsStr::from_bytes(name))?,
         #[cfg(target_os = "linux")]
         [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
         _ => {
             let fault = "neither a path nor an abstract socket";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, fault));
+            return Err(io::Error::new(ErrorKind::InvalidInput, fault));
         }
     };
     let socket = UnixDatagram::unbound()?;

@@ -18,6 +18,8 @@ use super::{
     metrics,
     tallies::Tallies,
 };
+#[cfg(feature = "journal")]
+use super::{deliver::Queue, journal::Journal};
 use crate::{Reject, limits::MAX_BODY};
 
 /// What an extension may send after asking first; asked again after ten minutes.
@@ -89,6 +91,11 @@ pub(crate) struct State {
     /// What can be degraded beside the keys.
     pub(crate) troubles: Vec<Arc<Trouble>>,
     pub(crate) tallies: Arc<Tallies>,
+    #[cfg(feature = "journal")]
+    pub(crate) journal: Option<Arc<Journal>>,
+    /// What waits to be delivered.
+    #[cfg(feature = "journal")]
+    pub(crate) queue: Arc<Queue>,
     /// The main listener's.
     pub(crate) slots: Arc<Slots>,
     /// When the gateway was started.
@@ -96,6 +103,18 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Whether messages can be kept, where there is a journal.
+    #[cfg_attr(
+        not(feature = "journal"),
+        expect(clippy::unused_self, reason = "there is no journal")
+    )]
+    fn journal_writable(&self) -> Option<bool> {
+        #[cfg(feature = "journal")]
+        return self.journal.as_ref().map(|journal| journal.writable());
+        #[cfg(not(feature = "journal"))]
+        None
+    }
+
     /// What somebody must see to although messages are taken.
     fn degraded(&self) -> impl Iterator<Item = Degraded> {
         let keys = core::iter::once(self.intake.ring().trouble());
@@ -113,10 +132,14 @@ impl State {
             return "not ready: the clock is not set".to_owned();
         }
         let codes: Vec<_> = self.degraded().map(|degraded| degraded.code).collect();
+        let codes = codes.join(", ");
+        if self.journal_writable() == Some(false) {
+            return format!("not ready: the journal cannot be written: {codes}");
+        }
         if codes.is_empty() {
             "ready".to_owned()
         } else {
-            format!("ready, and degraded: {}", codes.join(", "))
+            format!("ready, and degraded: {codes}")
         }
     }
 }
@@ -167,12 +190,18 @@ impl Gateway {
         let live = self.state.health.live();
         let keys = self.state.intake.ring().current().keys.len();
         let clock = self.state.intake.clock_is_set();
-        let ready = live && keys > 0 && clock;
+        let journal = self.state.journal_writable();
+        let ready = live && keys > 0 && clock && journal != Some(false);
         let body = begin_health(ready, answer);
         put(
             body,
             format_args!(
-                r#"{{"ready":{ready},"live":{live},"keys":{keys},"clock_set":{clock},"id":{},"version":"{}",{},"degraded":["#,
+                r#"{{"ready":{ready},"live":{live},"keys":{keys},"clock_set":{clock},"journal":{},"id":{},"version":"{}",{},"degraded":["#,
+                match journal {
+                    Some(true) => "true",
+                    Some(false) => "false",
+                    None => "null",
+                },
                 json(self.state.intake.id()),
                 env!("CARGO_PKG_VERSION"),
                 self.age(),

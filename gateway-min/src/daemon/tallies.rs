@@ -136,7 +136,9 @@ const fn worth_a_warning(reject: &Reject) -> bool {
         Stage::Claims | Stage::Time | Stage::Audience | Stage::Replay | Stage::Internal => true,
         // Not set is told once, at the start; stepped back is found behind the signature.
         Stage::Clock => !matches!(reject, Reject::ClockNotSet),
-        Stage::Size
+        // Told by the journal, with its reason, when it begins and when it ends.
+        Stage::Journal
+        | Stage::Size
         | Stage::Split
         | Stage::Header
         | Stage::Key

@@ -155,13 +155,7 @@ fn what_stops_the_start_stops_a_check_in_the_same_words() {
             78,
             "is GATEWAY_LISTEN meant?",
         ),
-        (
-            "later",
-            "GATEWAY_JOURNAL",
-            "journal",
-            78,
-            "not in this version",
-        ),
+        ("later", "GATEWAY_STREAMS", "4", 78, "not in this version"),
         #[cfg(not(feature = "tls"))]
         (
             "not built in",

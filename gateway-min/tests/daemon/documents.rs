@@ -7,24 +7,30 @@ use gateway_min::{JsonFault, Part, Reject, UnixTime};
 use crate::{
     exposition::{Family, Kind},
     metrics::scrape,
-    support::{Gateway, command},
+    support::{Folder, Gateway, command},
 };
 
 const README: &str = include_str!("../../README.md");
 
 /// The cells of a section's table rows that begin with a name.
 fn rows(heading: &str) -> Vec<Vec<&'static str>> {
-    let (_, section) = README.split_once(&format!("\n## {heading}\n")).unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    section
+    section(README, heading)
         .lines()
         .filter(|line| line.starts_with("| `"))
         .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
         .collect()
 }
 
+/// What stands under a heading of the second rank.
+#[track_caller]
+pub(crate) fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let found = page.split_once(&format!("\n## {heading}\n"));
+    let (_, section) = found.unwrap_or_else(|| panic!("no {heading}"));
+    section.split("\n## ").next().unwrap()
+}
+
 /// One refusal for each code, in the order of the enum.
-fn every_refusal() -> Vec<Reject> {
+pub(crate) fn every_refusal() -> Vec<Reject> {
     let at = UnixTime::EPOCH;
     let json = |fault| Reject::Json {
         part: Part::Body,
@@ -81,6 +87,8 @@ fn every_refusal() -> Vec<Reject> {
         Reject::InProgress,
         Reject::ClockSteppedBack { exp: at, floor: at },
         Reject::ClockNotSet,
+        Reject::JournalFull,
+        Reject::JournalUnavailable,
         Reject::RequestTimeout,
         Reject::TooManyConnections,
         Reject::HeadMalformed,
@@ -154,25 +162,42 @@ fn every_setting_is_listed_with_its_default() {
     assert_eq!(listed, wanted);
 }
 
-#[test]
-fn every_way_to_be_degraded_is_listed() {
+/// Every way to be degraded, in order.
+pub(crate) fn degraded() -> Vec<String> {
     let sources = [
-        ("keys_", include_str!("../../src/daemon/keys.rs")),
+        ("=> \"", "keys_", include_str!("../../src/daemon/keys.rs")),
         (
+            "=> \"",
             "certificate_",
             include_str!("../../src/daemon/certificates.rs"),
         ),
+        (
+            "then_some(\"",
+            "delivery_",
+            include_str!("../../src/daemon/deliver.rs"),
+        ),
+        (
+            ": &str = \"",
+            "journal_",
+            include_str!("../../src/daemon/journal.rs"),
+        ),
     ];
     let mut codes = Vec::new();
-    for (begins, source) in sources {
-        let arm = format!("=> \"{begins}");
+    for (before, begins, source) in sources {
+        let arm = format!("{before}{begins}");
         let named = source
             .lines()
             .filter_map(|line| line.split_once(&arm)?.1.split_once('"'));
-        codes.extend(named.map(|(rest, _)| format!("`{begins}{rest}`")));
+        codes.extend(named.map(|(rest, _)| format!("{begins}{rest}")));
     }
-    assert_eq!(codes.len(), 9, "{codes:?}");
+    assert_eq!(codes.len(), 13, "{codes:?}");
     codes.sort();
+    codes
+}
+
+#[test]
+fn every_way_to_be_degraded_is_listed() {
+    let codes: Vec<_> = degraded().iter().map(|code| format!("`{code}`")).collect();
     let mut listed: Vec<_> = rows("Paths").iter().map(|row| row[0]).collect();
     listed.retain(|name| !name.starts_with("`/"));
     listed.sort_unstable();
@@ -181,7 +206,10 @@ fn every_way_to_be_degraded_is_listed() {
 
 #[test]
 fn every_metric_is_listed_with_its_kind_and_labels() {
-    let gateway = Gateway::start(&[]);
+    let folder = Folder::new();
+    let journal = folder.path().join("journal");
+    let journal = journal.to_str().unwrap();
+    let gateway = Gateway::start(&[("GATEWAY_JOURNAL", journal)]);
     let page = scrape(gateway.address);
     let row = |family: &Family| {
         let kind = match family.kind {
@@ -218,17 +246,21 @@ fn every_metric_is_listed_with_its_kind_and_labels() {
     assert_eq!(listed, ended.label_values());
 }
 
+/// Every code with which the program ends by itself.
+pub(crate) fn exit_codes() -> Vec<&'static str> {
+    let source = include_str!("../../src/daemon/exit.rs");
+    let codes = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => "));
+    let codes = codes.map(|(_, number)| number.trim_end_matches(','));
+    core::iter::once("0").chain(codes).collect()
+}
+
 #[test]
 fn every_exit_code_is_listed() {
     let (_, section) = README.split_once("\n| exit code | means |\n").unwrap();
     let table = section.split("\n\n").next().unwrap();
-    let source = include_str!("../../src/daemon/exit.rs");
-    let mut numbers: Vec<_> = source
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => "))
-        .map(|(_, number)| number.trim_end_matches(','))
-        .collect();
-    numbers.insert(0, "0");
+    let numbers = exit_codes();
     let listed = table
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));

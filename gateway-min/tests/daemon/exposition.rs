@@ -116,10 +116,7 @@ impl Page {
     /// That no number contradicts another.
     #[track_caller]
     pub(crate) fn adds_up(&self) {
-        let sum = |name: &str| -> f64 {
-            let samples = self.family(name).samples.iter();
-            samples.map(|sample| sample.value).sum()
-        };
+        let sum = |name: &str| self.family(name).sum();
         let open = self.value("gateway_connections_open", "");
         let ended = sum("gateway_connections_ended_total");
         let accepted = self.value("gateway_connections_accepted_total", "");
@@ -145,6 +142,11 @@ impl Family {
         names.retain(|name| *name != "le");
         names.dedup();
         names
+    }
+
+    /// All its samples together.
+    pub(crate) fn sum(&self) -> f64 {
+        self.samples.iter().map(|sample| sample.value).sum()
     }
 
     /// The values of its one label.

@@ -154,7 +154,7 @@ fn each_setting_is_told_with_its_origin_and_keys_by_their_ids() {
         "GATEWAY_PER_ADDRESS=9 (default)",
         "GATEWAY_LEEWAY_SECS=30 (default)",
         "GATEWAY_HOSTS=127.0.0.1,localhost,screening-gateway (default)",
-        "no journal in this version",
+        "no GATEWAY_JOURNAL: a message is kept in this log alone",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }

@@ -10,16 +10,24 @@
 mod access;
 mod bad_input;
 mod configuration;
+#[cfg(feature = "journal")]
+mod delivery;
 mod documents;
 mod exposition;
+#[cfg(feature = "journal")]
+mod journal;
 mod keys;
 mod logging;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod notify;
+mod operations;
 mod outcomes;
 #[path = "../signer/mod.rs"]
 mod signer;
+#[cfg(feature = "journal")]
+#[path = "../sink_server/mod.rs"]
+mod sink_server;
 mod stopping;
 mod support;
 #[cfg(target_os = "linux")]

@@ -459,6 +459,8 @@ impl Client {
                 Ok(0) => break,
                 Ok(len) => self.read.extend_from_slice(&chunk[..len]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+                // A process of the test's that was stopped or continued.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}"),
             }
         }

@@ -144,7 +144,13 @@ fn the_default_file_is_good_once_the_least_is_filled_in() {
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())
         .collect();
-    assert_eq!(on, ["JWT_PUBLIC_KEY=/etc/gateway-min/keys.d"]);
+    assert_eq!(
+        on,
+        [
+            "JWT_PUBLIC_KEY=/etc/gateway-min/keys.d",
+            "GATEWAY_JOURNAL=/var/lib/gateway-min/journal"
+        ]
+    );
     let check = |settings: &[(&str, &str)]| {
         let output = command(settings).arg("--check").output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -158,6 +164,9 @@ fn the_default_file_is_good_once_the_least_is_filled_in() {
     let mut all = settings();
     all.retain(|(name, _)| !matches!(*name, "GATEWAY_KEYS" | "JWT_PUBLIC_KEY"));
     all.retain(|(name, _)| !name.starts_with("GATEWAY_TLS_"));
+    all.retain(|(name, _)| *name != "GATEWAY_JOURNAL");
+    let journal = folder.path().join("journal");
+    all.push(("GATEWAY_JOURNAL", journal.to_str().unwrap()));
     all.push(keys);
     assert_eq!(check(&all), (Some(0), String::new()));
 }

@@ -1,7 +1,7 @@
 //! Certificates made at run time, for keys that protect nothing but these tests
 //! (`openssl genpkey`; one of them is the same in two forms each).
 
-use std::time::Duration;
+use std::{prelude::v1::*, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{
@@ -14,7 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use crate::support::now;
+use super::support::now;
 
 /// A private key in PEM, and what signs with it.
 #[derive(Clone, Copy)]

@@ -18,6 +18,9 @@ pub(crate) enum Command {
     Check,
     /// Judge tokens from standard input, at this time or by the clock.
     Verify(Option<UnixTime>),
+    /// Check the journal and print it, with the content of its messages or without.
+    #[cfg(feature = "journal")]
+    Journal { content: bool },
     /// Print the help.
     Help,
     /// Print the version.
@@ -50,6 +53,8 @@ pub(crate) fn cut(args: impl Iterator<Item = OsString>) -> Result<CommandLine, S
     });
     let mut command = None;
     let mut now = None;
+    #[cfg(feature = "journal")]
+    let mut content = false;
     let mut flags = BTreeMap::new();
     while let Some(arg) = args.next() {
         let arg = arg?;
@@ -57,6 +62,11 @@ pub(crate) fn cut(args: impl Iterator<Item = OsString>) -> Result<CommandLine, S
             if command.replace(said).is_some() {
                 return Err(usage(format!("{arg}: one command at a time")));
             }
+            continue;
+        }
+        #[cfg(feature = "journal")]
+        if arg == "--content" {
+            content = true;
             continue;
         }
         let (flag, value) = match arg.split_once('=') {
@@ -78,6 +88,12 @@ pub(crate) fn cut(args: impl Iterator<Item = OsString>) -> Result<CommandLine, S
             return Err(usage(format!("{flag}: given twice")));
         }
     }
+    #[cfg(feature = "journal")]
+    let command = match (command, content) {
+        (Some(Command::Journal { .. }), content) => Some(Command::Journal { content }),
+        (_, true) => return Err(usage("--content: only journal takes it".to_owned())),
+        (command, false) => command,
+    };
     let command = match (command.unwrap_or(Command::Serve), now) {
         (Command::Verify(_), now) => Command::Verify(now),
         (command, None) => command,
@@ -93,6 +109,8 @@ fn usage(line: String) -> Stop {
 fn command_of(arg: &str) -> Option<Command> {
     match arg {
         "verify" => Some(Command::Verify(None)),
+        #[cfg(feature = "journal")]
+        "journal" => Some(Command::Journal { content: false }),
         "--check" => Some(Command::Check),
         "--help" | "-h" => Some(Command::Help),
         "--version" | "-V" => Some(Command::Version),
@@ -114,6 +132,8 @@ fn setting_of(flag: &str) -> Result<Option<&'static str>, Stop> {
     let known = settings()
         .map(flag_of)
         .chain(["--check", "--help", "--version", "--now", "verify"].map(str::to_owned));
+    #[cfg(feature = "journal")]
+    let known = known.chain(["--content", "journal"].map(str::to_owned));
     Err(usage(match nearest(flag, known) {
         Some(known) => format!("{flag}: not a flag or command of this version; is {known} meant?"),
         None => format!("{flag}: not a flag or command of this version; --help lists them"),
@@ -157,6 +177,14 @@ mod tests {
             ("verify", Command::Verify(None), &[]),
             ("verify --now 1700000000", at(1_700_000_000), &[]),
             ("--now=0 verify", at(0), &[]),
+            #[cfg(feature = "journal")]
+            ("journal", Command::Journal { content: false }, &[]),
+            #[cfg(feature = "journal")]
+            (
+                "--content journal --journal x",
+                Command::Journal { content: true },
+                &[("GATEWAY_JOURNAL", "x")],
+            ),
             ("--slots 8", Command::Serve, &[("GATEWAY_SLOTS", "8")]),
             (
                 "--id=a=b --check --jwt-public-key k.pem",
@@ -198,6 +226,12 @@ mod tests {
                 "verify: one command at a time",
             ),
             ("--now 5", Code::Usage, "--now: only verify takes a time"),
+            #[cfg(feature = "journal")]
+            (
+                "verify --content",
+                Code::Usage,
+                "--content: only journal takes it",
+            ),
             (
                 "verify --now soon",
                 Code::Usage,
@@ -209,9 +243,9 @@ mod tests {
                 "--now: \"-1\" is not a number of seconds",
             ),
             (
-                "--journal x",
+                "--upstream x",
                 Code::Config,
-                "--journal: not in this version",
+                "--upstream: not in this version",
             ),
             (
                 "--govuk-upstream-uri x",

@@ -18,7 +18,7 @@ use std::{
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::{Signer, SigningKey};
 
-use super::{Intake, TO_ANSWER};
+use super::{Held, Intake, Standing, TO_ANSWER};
 use crate::{
     Reject, Scratch, UnixTime,
     daemon::{
@@ -86,7 +86,11 @@ fn serve(capacity: &str, clock: Clock) -> Server {
         intake,
         health: Arc::new(Health::new()),
         troubles: Vec::new(),
+        #[cfg(feature = "journal")]
+        journal: None,
         tallies,
+        #[cfg(feature = "journal")]
+        queue: Arc::new(crate::daemon::deliver::Queue::default()),
         slots: Arc::clone(&slots),
         born: Instant::now(),
     });
@@ -107,6 +111,14 @@ fn ask(server: &Server, line: &str, body: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// The reservation of what was not seen before.
+fn new(standing: Result<Standing, Reject>) -> Option<Held> {
+    match standing.unwrap() {
+        Standing::New(held) => Some(held),
+        Standing::Duplicate { .. } => None,
+    }
 }
 
 #[test]
@@ -172,7 +184,7 @@ fn a_copy_waits_for_the_fate_of_the_first() {
         let message = intake
             .judge(&set.keys, token.as_bytes(), None, &mut scratch)
             .unwrap();
-        let held = intake.reserve(&message, noon(), soon()).unwrap().unwrap();
+        let held = new(intake.reserve(&message, noon(), soon())).unwrap();
         // Whoever will not wait is told that it is not known yet.
         let unknown = intake.reserve(&message, noon(), Instant::now());
         assert_eq!(unknown.err(), Some(Reject::InProgress));
@@ -182,9 +194,14 @@ fn a_copy_waits_for_the_fate_of_the_first() {
                 let message = intake
                     .judge(&set.keys, token.as_bytes(), None, &mut scratch)
                     .unwrap();
-                let held = intake.reserve(&message, noon(), soon()).unwrap();
-                held.is_some()
+                new(intake.reserve(&message, noon(), soon())).is_some()
             });
+            // Every other round the copy sleeps by then and has to be woken.
+            let (asleep, until) = (round % 4 < 2, soon());
+            while asleep && !intake.memory.is_awaited() {
+                assert!(Instant::now() < until);
+                thread::yield_now();
+            }
             if keep {
                 held.commit();
             } else {
@@ -214,5 +231,5 @@ fn a_panic_before_the_commit_releases_the_message() {
         panic::panic_any(held.is_ok());
     }));
     assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&true));
-    assert!(intake.reserve(&message, noon(), until).unwrap().is_some());
+    assert!(new(intake.reserve(&message, noon(), until)).is_some());
 }

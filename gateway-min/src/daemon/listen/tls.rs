@@ -1,5 +1,6 @@
-//! TLS, and the one file that names `rustls`: a certificate with its key, made ready to
-//! serve with; the server's end of a connection; and the client's end that the probe has.
+//! TLS of the listener, and with `sink/tls` the only file that names `rustls`: a certificate
+//! with its key, made ready to serve with; the server's end of a connection; and the
+//! client's end that the probe has.
 //!
 //! TLS 1.2 and 1.3, ALPN `http/1.1`; no client certificates, no renegotiation, no session
 //! that could be taken up again (a browser's connection lasts longer than what a ticket
