@@ -6,8 +6,8 @@
 #
 # With rustup's library of the target where it is installed (rustup target add TARGET);
 # else with Debian's compiler, which builds the standard library too. --install brings
-# what that needs, through apt-get and, for ARMv6, pip. Prints the path of each program.
-# cross/package.sh calls it with no features of its own.
+# what that needs, through apt-get and, for zig, pip. Prints the path of each program.
+# Called by people and by cross/package.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/common.sh

@@ -149,6 +149,17 @@ files >"$work/after"
 diff "$work/before" "$work/after" | grep '^[<>]' | grep -vE '^> \./etc/(passwd|group|shadow|gshadow)-$' >"$work/left" || true
 check "nothing is left or missing" diff /dev/null "$work/left"
 
+echo "without dpkg, by the words of INSTALL:"
+tarball=gateway-min-$version-x86_64-unknown-linux-musl
+tar --extract --directory "$debian/tmp" --file "$out/packages/$tarball.tar.gz"
+# Its first block of commands: the second starts the gateway, which a chroot cannot.
+sed -n '/^    /p; /^Then /q' "$debian/tmp/$tarball/INSTALL" >"$debian/tmp/commands"
+within sh -e -c "cd /tmp/$tarball && . /tmp/commands" >"$work/log" 2>&1 || { cat "$work/log" && fail "INSTALL does not hold"; }
+check "says its version" test "$(within gateway-min --version)" = "gateway-min $version"
+check "systemd finds no fault in the unit" within systemd-analyze verify /etc/systemd/system/gateway-min.service
+check "keys are root's to change" is /etc/gateway-min/keys.d "root:root 755"
+check "as shipped, the id is missing" settings_say 78 GATEWAY_ID
+
 echo "on the wrong board:"
 mkdir "$work/bin"
 printf '#!/bin/sh\necho armv6l\n' >"$work/bin/uname"

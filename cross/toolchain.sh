@@ -28,18 +28,21 @@ install_toolchain() {
         ;;
     zig:*) packages+=(gcc libc6-dev python3-venv) ;;
     esac
-    # An architecture that Debian's dpkg does not know yet has no packages to find.
-    for package in "${foreign[@]}"; do
-        [ "$package" = "$(dpkg --print-architecture)" ] || "${as_root[@]}" dpkg --add-architecture "$package"
-    done
-    # A mirror in the middle of a sync fails one list and leaves the others usable.
-    "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=600 update -qq >&2 || echo "apt-get update had failures; going on" >&2
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 \
-        install -y --no-install-recommends "${packages[@]}" >/dev/null || fail "apt-get could not install ${packages[*]}"
+    if ! dpkg-query --show "${packages[@]}" >/dev/null 2>&1; then
+        # An architecture that Debian's dpkg does not know yet has no packages to find.
+        for package in "${foreign[@]}"; do
+            [ "$package" = "$(dpkg --print-architecture)" ] || "${as_root[@]}" dpkg --add-architecture "$package"
+        done
+        # A mirror in the middle of a sync fails one list and leaves the others usable.
+        "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=600 update -qq >&2 || echo "apt-get update had failures; going on" >&2
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 \
+            install -y --no-install-recommends "${packages[@]}" >/dev/null || fail "apt-get could not install ${packages[*]}"
+    fi
     case $compiler in
     zig:*)
         if [ "$("$out/zig/bin/python" -m ziglang version 2>/dev/null)" != "$zig_version" ]; then
             rm -rf "$out/zig"
+            mkdir -p "$out"
             python3 -m venv "$out/zig"
             "$out/zig/bin/pip" --quiet --disable-pip-version-check install "ziglang==$zig_version"
         fi
