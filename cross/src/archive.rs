@@ -117,8 +117,10 @@ mod tests {
         let listed: Vec<_> = text
             .lines()
             .map(|line| {
-                let words: Vec<_> = line.split_whitespace().collect();
-                (words[0].to_owned(), words[8..].join(" "))
+                let mode = line.split(' ').next().unwrap();
+                // The date is of the epoch; the name stands behind it.
+                let (_, name) = line.split_once(" 1970 ").unwrap();
+                (mode.to_owned(), name.to_owned())
             })
             .collect();
         let expected = [
