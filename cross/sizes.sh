@@ -94,10 +94,10 @@ TEXT
 for set in intake everything; do
     symbols $set >"$out/symbols"
     printf '\n### %s: crates\n\n| bytes | crate |\n|---|---|\n' "${set^}"
-    by_crate <"$out/symbols" | head -n 16 | awk '{ bytes = $1; $1 = ""; print "| " bytes " |" $0 " |" }'
+    by_crate <"$out/symbols" | awk 'NR <= 16 { bytes = $1; $1 = ""; print "| " bytes " |" $0 " |" }'
     printf '\n### %s: largest functions and constants\n\n| bytes | name |\n|---|---|\n' "${set^}"
-    sort -k2,2nr "$out/symbols" | head -n 16 |
-        awk '{ bytes = $2 + 0; $1 = $2 = $3 = ""; sub(/^ +/, ""); print "| " bytes " | `" substr($0, 1, 90) "` |" }'
+    sort -k2,2nr "$out/symbols" |
+        awk 'NR <= 16 { bytes = $2 + 0; $1 = $2 = $3 = ""; sub(/^ +/, ""); print "| " bytes " | `" substr($0, 1, 90) "` |" }'
 done
 rm "$out/symbols"
 cat <<TEXT
