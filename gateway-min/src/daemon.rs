@@ -20,6 +20,7 @@
 //! | `health` | the probe that proves it |
 //! | `notify` | the service manager, told of it |
 //! | `descriptors` | whether the system allows as many connections as were asked for |
+//! | `signals` | what SIGHUP, SIGTERM and SIGINT ask for |
 //! | `verdict` | the `verify` command |
 
 #[cfg(not(unix))]
@@ -27,21 +28,12 @@ compile_error!("the daemon checks who owns its files and stops by signals: it ne
 
 use std::{
     ffi::OsString,
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, Write},
     net::{SocketAddr, TcpListener},
-    os::unix::net::UnixStream,
     prelude::v1::*,
     process::{self, ExitCode},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
-};
-
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    flag, low_level,
 };
 
 #[cfg(feature = "tls")]
@@ -67,6 +59,7 @@ mod meter;
 mod metrics;
 mod notify;
 mod route;
+mod signals;
 #[cfg(feature = "journal")]
 mod sink;
 mod tallies;
@@ -94,6 +87,7 @@ use listen::{Deadlines, Server, Slots, Transport};
 use memory::Keep;
 use notify::Notify;
 use route::{Gateway, Paths, State};
+use signals::{Signals, Wish};
 #[cfg(feature = "journal")]
 use sink::Sink;
 use tallies::Tallies;
@@ -508,62 +502,6 @@ fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Stop> {
         };
         Stop::new(code, format!("{name}: {address}: {error}"))
     })
-}
-
-/// What a signal asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Wish {
-    /// To read keys and certificates again.
-    Reload,
-    /// To stop in order.
-    Stop,
-}
-
-/// SIGHUP asks for keys and certificates to be read again. Of SIGTERM and SIGINT the first
-/// asks for an orderly stop, the second ends the process.
-struct Signals {
-    /// A byte for each signal; what it was stands in the flags.
-    reader: UnixStream,
-    reload: Arc<AtomicBool>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Signals {
-    fn catch() -> io::Result<Self> {
-        let (reader, writer) = UnixStream::pair()?;
-        let (reload, stop) = (Arc::default(), Arc::default());
-        for signal in [SIGTERM, SIGINT] {
-            // In this order: `stop` is not yet set when the first signal comes by.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
-            flag::register(signal, Arc::clone(&stop))?;
-            low_level::pipe::register(signal, writer.try_clone()?)?;
-        }
-        flag::register(SIGHUP, Arc::clone(&reload))?;
-        low_level::pipe::register(SIGHUP, writer)?;
-        Ok(Self {
-            reader,
-            reload,
-            stop,
-        })
-    }
-
-    /// Waits for the next one, at most `limit` where there is one. Several that ask for the
-    /// same can be one.
-    fn next(&mut self, limit: Option<Duration>) -> io::Result<Option<Wish>> {
-        self.reader.set_read_timeout(limit)?;
-        loop {
-            if self.stop.load(Ordering::SeqCst) {
-                return Ok(Some(Wish::Stop));
-            }
-            if self.reload.swap(false, Ordering::SeqCst) {
-                return Ok(Some(Wish::Reload));
-            }
-            match self.reader.read_exact(&mut [0]) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                read => read?,
-            }
-        }
-    }
 }
 
 fn os(what: &str, error: &io::Error) -> Stop {
