@@ -254,7 +254,7 @@ async fn one_message_whoever_looks_and_however_often_it_is_signed() {
                 replay.commit(ticket);
                 "new"
             }
-            Reservation::Duplicate => "duplicate",
+            Reservation::Duplicate { .. } => "duplicate",
             Reservation::Busy => "busy",
         };
         assert_eq!(got, expected);
