@@ -20,6 +20,7 @@
 //! | `health` | the probe that proves it |
 //! | `notify` | the service manager, told of it |
 //! | `descriptors` | whether the system allows as many connections as were asked for |
+//! | `signals` | what SIGHUP, SIGTERM and SIGINT ask for |
 //! | `verdict` | the `verify` command |
 
 #[cfg(not(unix))]
@@ -27,21 +28,12 @@ compile_error!("the daemon checks who owns its files and stops by signals: it ne
 
 use std::{
     ffi::OsString,
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, Write},
     net::{SocketAddr, TcpListener},
-    os::unix::net::UnixStream,
     prelude::v1::*,
     process::{self, ExitCode},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
-};
-
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    flag, low_level,
 };
 
 #[cfg(feature = "tls")]
@@ -67,6 +59,7 @@ mod meter;
 mod metrics;
 mod notify;
 mod route;
+mod signals;
 #[cfg(feature = "journal")]
 mod sink;
 mod tallies;
@@ -94,6 +87,9 @@ use listen::{Deadlines, Server, Slots, Transport};
 use memory::Keep;
 use notify::Notify;
 use route::{Gateway, Paths, State};
+use signals::{Signals, Wish};
+#[cfg(feature = "journal")]
+use sink::Sink;
 use tallies::Tallies;
 
 /// Connections at once on a listener for metrics alone: whoever collects needs one.
@@ -202,7 +198,7 @@ fn serve(
     tallies: &Arc<Tallies>,
     notify: Notify,
 ) -> Result<(), Stop> {
-    let keeping = keep(&config, &mut intake)?;
+    let mut keeping = keep(&config, &mut intake)?;
     if !intake.clock_is_set() {
         ::log::warn!("the clock is not set: no message is judged until it is");
     }
@@ -268,6 +264,7 @@ fn serve(
     let also = keeping.probe();
     let probe = health::start(health, call, also, beat);
     let probe = probe.map_err(|error| os("the probe", &error))?;
+    keeping.deliver()?;
     let (name, source) = config.keys;
     let keys_can_change = match source {
         KeySource::Path(path) => {
@@ -321,6 +318,8 @@ struct Keeping {
     #[cfg(feature = "journal")]
     queue: Arc<Queue>,
     #[cfg(feature = "journal")]
+    sink: Option<Box<dyn Sink>>,
+    #[cfg(feature = "journal")]
     deliveries: Option<Running>,
 }
 
@@ -350,21 +349,18 @@ fn keep(config: &Config, intake: &mut Intake) -> Result<Keeping, Stop> {
     let journal = Arc::new(journal.map_err(|error| os("the journal", &error))?);
     let keeper: Arc<dyn Keep> = Arc::<Journal>::clone(&journal);
     intake.keep_in(keeper, newest);
-    let deliveries = match &config.deliver {
+    let sink = match &config.deliver {
         Some((target, timeout)) => {
-            let sink = sink::open(target.clone(), *timeout)
-                .map_err(|error| os("GATEWAY_DELIVER_URL", &error))?;
-            let outbox: Arc<dyn Outbox> = Arc::<Journal>::clone(&journal);
-            let running = deliver::start(&queue, outbox, sink, bounds.max_age_secs, clock::system)
-                .map_err(|error| os("deliveries", &error))?;
-            Some(running)
+            let sink = sink::open(target.clone(), *timeout);
+            Some(sink.map_err(|error| os("GATEWAY_DELIVER_URL", &error))?)
         }
         None => None,
     };
     Ok(Keeping {
         journal: Some(journal),
         queue,
-        deliveries,
+        sink,
+        deliveries: None,
     })
 }
 
@@ -389,6 +385,28 @@ impl Keeping {
             return own.map(Arc::clone).to_vec();
         }
         Vec::new()
+    }
+
+    /// Begins to deliver, where that was asked for. The last step of a start: one that fails
+    /// and is tried again for ever must not send a message each time and forget it.
+    #[cfg_attr(
+        not(feature = "journal"),
+        expect(
+            clippy::unnecessary_wraps,
+            clippy::unused_self,
+            clippy::needless_pass_by_ref_mut,
+            reason = "with a journal it has use for all of them"
+        )
+    )]
+    fn deliver(&mut self) -> Result<(), Stop> {
+        #[cfg(feature = "journal")]
+        if let (Some(journal), Some(sink)) = (&self.journal, self.sink.take()) {
+            let outbox: Arc<dyn Outbox> = Arc::<Journal>::clone(journal);
+            let keep_secs = journal.max_age_secs();
+            let running = deliver::start(&self.queue, outbox, sink, keep_secs, clock::system);
+            self.deliveries = Some(running.map_err(|error| os("deliveries", &error))?);
+        }
+        Ok(())
     }
 
     /// Proves that it works.
@@ -486,62 +504,6 @@ fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Stop> {
     })
 }
 
-/// What a signal asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Wish {
-    /// To read keys and certificates again.
-    Reload,
-    /// To stop in order.
-    Stop,
-}
-
-/// SIGHUP asks for keys and certificates to be read again. Of SIGTERM and SIGINT the first
-/// asks for an orderly stop, the second ends the process.
-struct Signals {
-    /// A byte for each signal; what it was stands in the flags.
-    reader: UnixStream,
-    reload: Arc<AtomicBool>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Signals {
-    fn catch() -> io::Result<Self> {
-        let (reader, writer) = UnixStream::pair()?;
-        let (reload, stop) = (Arc::default(), Arc::default());
-        for signal in [SIGTERM, SIGINT] {
-            // In this order: `stop` is not yet set when the first signal comes by.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
-            flag::register(signal, Arc::clone(&stop))?;
-            low_level::pipe::register(signal, writer.try_clone()?)?;
-        }
-        flag::register(SIGHUP, Arc::clone(&reload))?;
-        low_level::pipe::register(SIGHUP, writer)?;
-        Ok(Self {
-            reader,
-            reload,
-            stop,
-        })
-    }
-
-    /// Waits for the next one, at most `limit` where there is one. Several that ask for the
-    /// same can be one.
-    fn next(&mut self, limit: Option<Duration>) -> io::Result<Option<Wish>> {
-        self.reader.set_read_timeout(limit)?;
-        loop {
-            if self.stop.load(Ordering::SeqCst) {
-                return Ok(Some(Wish::Stop));
-            }
-            if self.reload.swap(false, Ordering::SeqCst) {
-                return Ok(Some(Wish::Reload));
-            }
-            match self.reader.read_exact(&mut [0]) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                read => read?,
-            }
-        }
-    }
-}
-
 fn os(what: &str, error: &io::Error) -> Stop {
     Stop::new(Code::Os, format!("{what}: {error}"))
 }
@@ -560,4 +522,23 @@ fn say(text: &str) -> Result<(), Stop> {
     io::stdout()
         .write_all(text.as_bytes())
         .map_err(|error| Stop::new(Code::Io, format!("standard output: {error}")))
+}
+
+#[cfg(all(test, feature = "journal"))]
+mod tests {
+    use std::{prelude::v1::*, time::Duration};
+
+    use super::{DELIVERY_DRAIN, DRAIN, JOURNAL_DRAIN, log};
+
+    #[test]
+    fn the_unit_leaves_the_time_that_a_stop_may_take() {
+        let unit = include_str!("../systemd/gateway-min.service");
+        let (_, rest) = unit.split_once("\nTimeoutStopSec=").unwrap();
+        let (secs, _) = rest.split_once("s\n").unwrap();
+        let longest = DRAIN + DELIVERY_DRAIN + JOURNAL_DRAIN + log::FLUSH;
+        let patience = Duration::from_secs(secs.parse().unwrap());
+        assert!(patience > longest, "{patience:?} for {longest:?}");
+        let told = format!("takes {} seconds at most", longest.as_secs());
+        assert!(unit.contains(&told), "{told}");
+    }
 }

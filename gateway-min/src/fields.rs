@@ -54,7 +54,7 @@ impl Purpose {
         buffer: &'a mut [u8],
         room: &mut Room<'a>,
     ) -> Result<Option<&'a str>, Reject> {
-        let decoded = b64::decode(encoded, buffer).map_err(|fault| match fault {
+        let decoded = b64::decode_public(encoded, buffer).map_err(|fault| match fault {
             Fault::TooLong => Reject::HeaderTooLong,
             Fault::NotCanonical => Reject::HeaderEncoding,
         })?;
@@ -113,7 +113,7 @@ impl<'a> Claims<'a> {
         buffer: &'a mut [u8],
         room: Room<'a>,
     ) -> Result<Self, Reject> {
-        let decoded = b64::decode(encoded, buffer).map_err(|fault| match fault {
+        let decoded = b64::decode_public(encoded, buffer).map_err(|fault| match fault {
             Fault::TooLong => Reject::ClaimsTooLong,
             Fault::NotCanonical => Reject::ClaimsEncoding,
         })?;

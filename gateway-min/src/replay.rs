@@ -41,7 +41,10 @@ impl Slot {
 struct Entry {
     id: MessageId,
     digest: ContentDigest,
+    /// The latest end of life of its copies: not forgotten before.
     exp: UnixTime,
+    /// Up to where that is durable.
+    kept: UnixTime,
     committed: bool,
 }
 
@@ -58,8 +61,9 @@ pub enum Reservation {
     New(Ticket),
     /// The same content was accepted before.
     Duplicate {
-        /// Where this copy ends later than those before: when their memory would have ended.
-        was: Option<UnixTime>,
+        /// Whether this copy ends later than what was made durable: to be made so, and then
+        /// [`Replay::extended`], before anybody is told of a duplicate.
+        longer: bool,
     },
     /// A copy is being made durable at this moment: ask again when its fate is known.
     Busy,
@@ -140,9 +144,10 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Replay<S> {
             if entry.digest != digest {
                 return Err(Reject::JtiConflict);
             }
-            let was = (exp > entry.exp).then_some(entry.exp);
+            // At once: remembered for longer than needed is safe where that is not kept.
             entry.exp = entry.exp.max(exp);
-            return Ok(Reservation::Duplicate { was });
+            let longer = exp > entry.kept;
+            return Ok(Reservation::Duplicate { longer });
         }
         if exp <= self.floor {
             return Err(Reject::ClockSteppedBack {
@@ -160,18 +165,20 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Replay<S> {
             id,
             digest,
             exp,
+            kept: exp,
             committed: false,
         });
         Ok(Reservation::New(Ticket(id)))
     }
 
-    /// Takes back that a duplicate extended the memory of its message, which would have
-    /// ended at `was`: whoever keeps the memory over restarts could not keep that.
-    pub fn take_back(&mut self, message: &Verified<'_>, was: UnixTime) {
-        if let Some(entry) = self.entry(&message.id())
-            && entry.exp == message.expires()
-        {
-            entry.exp = was;
+    /// A duplicate's later end was made durable: its copies need not be.
+    pub fn extended(&mut self, message: &Verified<'_>) {
+        self.extended_entry(&message.id(), message.expires());
+    }
+
+    fn extended_entry(&mut self, id: &MessageId, exp: UnixTime) {
+        if let Some(entry) = self.entry(id) {
+            entry.kept = entry.kept.max(exp);
         }
     }
 
@@ -193,6 +200,7 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Replay<S> {
                     id,
                     digest,
                     exp,
+                    kept: exp,
                     committed: true,
                 });
             }
@@ -376,7 +384,7 @@ mod tests {
         memory.commit(second);
         assert!(matches!(
             ask(&mut memory, 1, 1, 100, 0),
-            Ok(Reservation::Duplicate { was: None })
+            Ok(Reservation::Duplicate { longer: false })
         ));
         assert_eq!(memory.held(), 1);
     }
@@ -461,16 +469,47 @@ mod tests {
         memory.commit(first);
         assert!(matches!(
             ask(&mut memory, 1, 1, 500, 0),
-            Ok(Reservation::Duplicate { was: Some(was) }) if was == UnixTime::from_secs(100)
+            Ok(Reservation::Duplicate { longer: true })
         ));
         assert!(matches!(
             ask(&mut memory, 2, 1, 600, 200),
             Err(Reject::ReplayFull)
         ));
         assert!(matches!(
-            ask(&mut memory, 1, 1, 500, 200),
-            Ok(Reservation::Duplicate { was: None })
+            ask(&mut memory, 1, 1, 100, 200),
+            Ok(Reservation::Duplicate { longer: false })
         ));
+    }
+
+    #[test]
+    fn every_copy_is_to_be_kept_until_its_end_was() {
+        let mut memory = memory(1);
+        let first = ticket(ask(&mut memory, 1, 1, 100, 0));
+        memory.commit(first);
+        // What becomes of the first is not known when the second comes, nor of the third.
+        for (name, exp, kept, wanted) in [
+            ("no later than the first", 100, None, false),
+            ("later", 200, None, true),
+            ("a copy of that, meanwhile", 200, None, true),
+            ("later still", 300, None, true),
+            (
+                "the second was not kept, the third was",
+                200,
+                Some(300),
+                false,
+            ),
+            ("a note that comes late", 300, Some(200), false),
+            ("later than all", 301, None, true),
+        ] {
+            if let Some(kept) = kept {
+                memory.extended_entry(&id(1), UnixTime::from_secs(kept));
+            }
+            let asked = ask(&mut memory, 1, 1, exp, 0);
+            assert!(
+                matches!(asked, Ok(Reservation::Duplicate { longer }) if longer == wanted),
+                "{name}: {asked:?}"
+            );
+        }
     }
 
     #[test]
@@ -505,7 +544,7 @@ mod tests {
         memory.commit(first);
         assert!(matches!(
             ask(&mut memory, 1, 1, 100, 0),
-            Ok(Reservation::Duplicate { was: None })
+            Ok(Reservation::Duplicate { longer: false })
         ));
     }
 

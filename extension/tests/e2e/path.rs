@@ -178,6 +178,7 @@ impl Stage {
             .env("GATEWAY_ISSUER", &self.public)
             .env("GATEWAY_ORIGINS", format!("chrome-extension://{}", self.id))
             .env("GATEWAY_LOG_CONTENT", "1")
+            .env("GATEWAY_JOURNAL", self.folder.path().join("journal"))
             .env(
                 "JWT_PUBLIC_KEY",
                 self.folder.path().join("keys/message-public.pem"),

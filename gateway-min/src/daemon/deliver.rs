@@ -102,6 +102,8 @@ pub(crate) trait Outbox: Send + Sync {
 pub(crate) enum Unreadable {
     /// Gone or damaged.
     Lost,
+    /// The disk does not give it: one bad block, behind which others are good.
+    Stuck,
     /// Nothing can be read at present.
     Unavailable,
 }
@@ -209,6 +211,11 @@ impl Queue {
     /// message that is not found in a place is looked for in a newer one, once.
     pub(crate) fn moved(&self, seq: u64, place: Place) {
         self.lock().line.moved(seq, place);
+    }
+
+    /// Counts a message that was given up before it came here.
+    pub(crate) fn note_expired(&self) {
+        self.outcomes.expired.add();
     }
 
     /// In which phase delivery fails at present.
@@ -403,6 +410,7 @@ impl Courier {
                 }
                 return self.hitch();
             }
+            Err(Unreadable::Stuck) => return self.stuck(&attempt),
             Err(Unreadable::Lost) => {
                 log::error!(
                     "lost: message {} of the journal cannot be read, and is not delivered",
@@ -453,7 +461,7 @@ impl Courier {
             match self.outbox.read(&parcel, &mut self.letter) {
                 Ok(()) => return Ok(parcel),
                 Err(Unreadable::Lost) => {}
-                Err(Unreadable::Unavailable) => return Err(Unreadable::Unavailable),
+                Err(other) => return Err(other),
             }
             match self.queue.lock().line.in_hand() {
                 Some(newest) if newest.place != parcel.place => parcel = newest,
@@ -523,6 +531,23 @@ impl Courier {
     fn tell(&self, failing: bool) {
         let code = failing.then_some("delivery_failing");
         self.queue.trouble.set(code, (self.clock)(), Instant::now());
+    }
+
+    /// The disk does not give this message: it waits, and those about others go on.
+    fn stuck(&mut self, attempt: &Attempt) {
+        if attempt.number == 1 {
+            log::error!(
+                "message {} of the journal cannot be read now, and is tried again: the disk \
+                 reports an error",
+                attempt.parcel.seq
+            );
+        }
+        self.hitches = 0;
+        let mut state = self.queue.lock();
+        state.line.failed(Blame::Message, false, Instant::now());
+        drop(state);
+        self.failing = true;
+        self.tell(true);
     }
 
     /// Something of our own is in the way: everything waits.

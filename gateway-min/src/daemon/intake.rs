@@ -219,7 +219,8 @@ impl Intake {
         let duplicate = matches!(standing, Standing::Duplicate { .. });
         let kept = match standing {
             Standing::New(held) => self.keep(&message, held, now, wait_until),
-            Standing::Duplicate { was } => self.extend(&message, was, now, wait_until),
+            Standing::Duplicate { longer: true } => self.extend(&message, now, wait_until),
+            Standing::Duplicate { longer: false } => Ok(()),
         };
         if let Err(reject) = kept {
             return self.refuse(&reject, Some(message.jti()), answer);
@@ -275,20 +276,13 @@ impl Intake {
         }
     }
 
-    /// Makes durable that a message is remembered for longer than until `was`.
-    fn extend(
-        &self,
-        message: &Verified<'_>,
-        was: Option<UnixTime>,
-        now: UnixTime,
-        until: Instant,
-    ) -> Result<(), Reject> {
-        match (&self.journal, was) {
-            (Some(journal), Some(was)) => journal
-                .extend(message, now, until)
-                .inspect_err(|_reject| self.memory.take_back(message, was)),
-            _ => Ok(()),
+    /// Makes durable that a message is remembered for longer.
+    fn extend(&self, message: &Verified<'_>, now: UnixTime, until: Instant) -> Result<(), Reject> {
+        if let Some(journal) = &self.journal {
+            journal.extend(message, now, until)?;
         }
+        self.memory.extended(message);
+        Ok(())
     }
 
     /// How many messages are remembered, and how many can be.
@@ -392,4 +386,4 @@ fn field(name: &str, value: Option<&str>) -> impl fmt::Display {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -37,7 +37,7 @@ use super::{
     exit::{Code, Stop},
     files::{
         self,
-        folder::{Disk, Folder},
+        folder::{self, Disk, Folder, Home},
     },
     health::{PATIENCE, PERIOD, STALE, Trouble},
     memory::{Deliveries, Held, Keep, Memory},
@@ -170,6 +170,8 @@ struct Desk {
     results: Vec<(u64, Result<(), Fault>)>,
     /// Whose results nobody waits for any more.
     left: Vec<u64>,
+    /// Which folder the journal is in.
+    home: Home,
     stop: bool,
     stopped: bool,
 }
@@ -195,6 +197,7 @@ struct Shared {
     done: Condvar,
     gauges: Gauges,
     max_bytes: u64,
+    max_age_secs: u32,
     /// Whether messages wait here for their delivery.
     delivers: bool,
     /// Not writable: messages are answered 503.
@@ -203,6 +206,27 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(bounds: &Bounds) -> Self {
+        Self {
+            desk: Mutex::default(),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            gauges: Gauges {
+                bytes: AtomicU64::new(0),
+                segments: AtomicU64::new(0),
+                messages: AtomicU64::new(0),
+                commits: Histogram::default(),
+                failures: Counter::new(),
+                last: Latest::new(),
+            },
+            max_bytes: bounds.max_bytes,
+            max_age_secs: bounds.max_age_secs,
+            delivers: bounds.delivers,
+            trouble: Arc::default(),
+            damage: Arc::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -212,6 +236,7 @@ impl Shared {
 pub(crate) struct Journal {
     shared: Arc<Shared>,
     disk: Arc<Folder>,
+    clock: Clock,
     queue: Arc<Queue>,
 }
 
@@ -308,47 +333,43 @@ impl Opened {
     /// # Errors
     /// The system's, where it refuses the thread.
     pub(crate) fn start(self, queue: Arc<Queue>, clock: Clock) -> io::Result<Journal> {
-        let shared = Arc::new(Shared {
-            desk: Mutex::default(),
-            work: Condvar::new(),
-            done: Condvar::new(),
-            gauges: Gauges {
-                bytes: AtomicU64::new(0),
-                segments: AtomicU64::new(0),
-                messages: AtomicU64::new(0),
-                commits: Histogram::default(),
-                failures: Counter::new(),
-                last: Latest::new(),
-            },
-            max_bytes: self.segments.bounds().max_bytes,
-            delivers: self.segments.bounds().delivers,
-            trouble: Arc::default(),
-            damage: Arc::default(),
-        });
+        let journal = Journal::start(self.segments, self.disk, queue, clock)?;
         if self.damaged {
-            shared.damage.set(Some(DAMAGED), clock(), Instant::now());
+            let damage = &journal.shared.damage;
+            damage.set(Some(DAMAGED), clock(), Instant::now());
         }
-        let of_keeper = Arc::clone(&queue);
-        keeper::start(self.segments, Arc::clone(&shared), of_keeper, clock)?;
-        Ok(Journal {
-            shared,
-            disk: self.disk,
-            queue,
-        })
+        Ok(journal)
     }
 }
 
 impl Journal {
+    /// With a keeper of `segments`, whose folder is also read from `disk`.
+    fn start<D: Disk>(
+        segments: Segments<D>,
+        disk: Arc<Folder>,
+        queue: Arc<Queue>,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(segments.bounds()));
+        let of_keeper = Arc::clone(&queue);
+        keeper::start(segments, Arc::clone(&shared), of_keeper, clock)?;
+        Ok(Self {
+            shared,
+            disk,
+            clock,
+            queue,
+        })
+    }
+
     /// Proves that the journal can be written, unless that was proved lately. Whether it can
     /// is told by [`Self::writable`].
     pub(crate) fn probe(&self) {
         let lately = self.shared.gauges.last.age();
         if self.shared.trouble.get().is_some() || lately.is_none_or(|age| age >= PERIOD) {
             let until = Instant::now() + PATIENCE;
-            let written = self.wait(What::Probe, Unwritten::NOTHING, b"", None, until);
-            if let (Err(_), None) = (written, self.shared.trouble.get()) {
-                log::warn!("journal: the disk takes longer than {PATIENCE:?}");
-            }
+            // What is wrong was told by whoever found it.
+            self.wait(What::Probe, Unwritten::NOTHING, b"", None, until)
+                .ok();
         }
     }
 
@@ -356,6 +377,12 @@ impl Journal {
     pub(crate) fn writable(&self) -> bool {
         let lately = self.shared.gauges.last.age();
         self.shared.trouble.get().is_none() && lately.is_some_and(|age| age < STALE)
+    }
+
+    /// Whether the folder is there, and the one that the journal is in.
+    fn is_home(&self) -> bool {
+        let there = self.disk.check();
+        there.is_ok_and(|there| there == self.shared.lock().home)
     }
 
     fn wait(
@@ -366,6 +393,7 @@ impl Journal {
         held: Option<Held>,
         until: Instant,
     ) -> Result<(), Fault> {
+        let begun = Instant::now();
         let mut desk = self.shared.lock();
         if desk.stopped || desk.inbox.tokens.len() >= MAX_INBOX {
             return Err(Fault::Unavailable);
@@ -393,13 +421,13 @@ impl Journal {
                 // Not taken yet: it never will be. Else its fate is somebody else's to settle.
                 let orders = &mut desk.inbox.orders;
                 let waiting = orders.iter().position(|order| order.number == number);
-                match waiting.map(|at| orders.swap_remove(at)) {
-                    Some(order) => {
-                        drop(desk);
-                        drop(order);
-                    }
-                    None => desk.left.push(number),
+                let order = waiting.map(|at| orders.swap_remove(at));
+                if order.is_none() {
+                    desk.left.push(number);
                 }
+                drop(desk);
+                drop(order);
+                self.is_slow(begun.elapsed());
                 return Err(Fault::Unavailable);
             }
             (desk, _) = self
@@ -407,6 +435,19 @@ impl Journal {
                 .done
                 .wait_timeout(desk, left)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Tells that the disk does not answer, where somebody has waited long enough to say so:
+    /// the keeper, which waits for it, cannot. It tells the end, with what it writes next.
+    fn is_slow(&self, waited: Duration) {
+        if waited >= PATIENCE && self.shared.trouble.get().is_none() {
+            log::error!(
+                "journal: {UNAVAILABLE}: messages cannot be kept: \
+                 the disk takes longer than {PATIENCE:?}"
+            );
+            let trouble = &self.shared.trouble;
+            trouble.set(Some(UNAVAILABLE), (self.clock)(), Instant::now());
         }
     }
 
@@ -418,6 +459,11 @@ impl Journal {
     /// Bytes of all segments at most.
     pub(crate) fn max_bytes(&self) -> u64 {
         self.shared.max_bytes
+    }
+
+    /// How long a message may stay after it could have gone.
+    pub(crate) fn max_age_secs(&self) -> u32 {
+        self.shared.max_age_secs
     }
 
     /// Set while nothing can be kept.
@@ -495,7 +541,9 @@ impl Outbox for Journal {
                 Ok(())
             }
             // What is not there in a folder that is ours will not come back.
-            Ok(None) if self.disk.check().is_ok() => Err(Unreadable::Lost),
+            Ok(None) if self.is_home() => Err(Unreadable::Lost),
+            // Limits of this process pass, and say nothing about the message.
+            Err(error) if folder::is_bad_block(&error) => Err(Unreadable::Stuck),
             Ok(None) | Err(_) => Err(Unreadable::Unavailable),
         }
     }
@@ -522,3 +570,6 @@ impl Gauges {
             .store(count(segments.entries().len()), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

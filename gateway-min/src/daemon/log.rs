@@ -36,6 +36,8 @@ const KEPT_CAPACITY: usize = 1024;
 /// How long the writer lets lines gather behind one that it has written, without being
 /// woken for each: waking it costs more than all the rest of a line.
 const GATHER: Duration = Duration::from_millis(2);
+/// How long an end waits for the console.
+pub(crate) const FLUSH: Duration = Duration::from_secs(1);
 /// Most buffers kept.
 const KEPT_BUFFERS: usize = 16;
 
@@ -219,7 +221,7 @@ impl Log for Queue {
     }
 
     fn flush(&self) {
-        self.flush_within(Duration::from_secs(1));
+        self.flush_within(FLUSH);
     }
 }
 

@@ -20,8 +20,8 @@ pub(crate) enum Standing {
     New(Held),
     /// The same content was accepted before.
     Duplicate {
-        /// Where this copy lives longer than those before: how long they would have.
-        was: Option<UnixTime>,
+        /// Whether this copy lives longer than what was kept.
+        longer: bool,
     },
 }
 
@@ -99,7 +99,9 @@ impl Memory {
                         ticket: Some(ticket),
                     }));
                 }
-                Reservation::Duplicate { was } => return Ok(Standing::Duplicate { was }),
+                Reservation::Duplicate { longer } => {
+                    return Ok(Standing::Duplicate { longer });
+                }
                 Reservation::Busy => {
                     let left = wait_until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
@@ -116,9 +118,9 @@ impl Memory {
         }
     }
 
-    /// Takes back that a copy's longer life is remembered: it could not be kept.
-    pub(crate) fn take_back(&self, message: &Verified<'_>, was: UnixTime) {
-        self.lock().take_back(message, was);
+    /// Notes that a copy's longer life was kept.
+    pub(crate) fn extended(&self, message: &Verified<'_>) {
+        self.lock().extended(message);
     }
 
     /// Remembers what was accepted before this start.

@@ -6,8 +6,9 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 
 use crate::{
+    signer::PUBLIC_JWK,
     sink_server::{OK, Reply, SinkServer},
-    support::{Folder, Gateway, command, message, request},
+    support::{Folder, Gateway, ID, command, message, request},
 };
 
 /// A site: a journal, and a receiver that may not be there.
@@ -194,6 +195,42 @@ fn a_stop_does_not_wait_for_a_receiver_that_says_nothing() {
     let _second = site.start();
     assert!(server.wait_for(2)[1].is_marked());
     site.wait_for(&[("a", "delivered")]);
+}
+
+#[test]
+fn a_start_that_fails_delivers_nothing() {
+    let server = SinkServer::start();
+    server.reply([Reply::Silence]);
+    let site = Site::new(&server.url("/"));
+    let first = site.start();
+    for jti in ["a", "b"] {
+        assert_eq!(first.post(&token(jti, jti)).outcome(), "accepted");
+    }
+    server.wait_for(1);
+    first.signal("KILL");
+    first.status();
+    server.reply([Reply::Say(OK.to_owned())]);
+    // Somebody else has the address; the service manager tries again and again.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let key = site.outer.file("key.jwk", PUBLIC_JWK, 0o600);
+    for _ in 0..20 {
+        let output = command(&[
+            ("GATEWAY_LISTEN", &address),
+            ("GATEWAY_ID", ID),
+            ("JWT_PUBLIC_KEY", &key),
+            ("GATEWAY_JOURNAL", &site.journal()),
+            ("GATEWAY_DELIVER_URL", &site.url),
+        ])
+        .output()
+        .unwrap();
+        assert_eq!(output.status.code(), Some(69), "{output:?}");
+    }
+    let _second = site.start();
+    site.wait_for(&[("a", "delivered"), ("b", "delivered")]);
+    let received = server.received();
+    let ids: Vec<_> = received.iter().map(|one| one.jti()).collect();
+    assert_eq!(ids, ["a", "a", "b"]);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    signer::PUBLIC_JWK,
-    support::{Folder, Gateway, command, message, now, post, request},
+    signer::{PUBLIC_JWK, sign},
+    support::{Folder, Gateway, claims, command, header, message, now, post, request},
 };
 
 /// A folder for a journal, and what is asked of it.
@@ -179,6 +179,24 @@ fn the_command_prints_messages_and_their_content_only_when_asked() {
         let name = &full[0]["claims"]["parameters"]["worklist_item"]["participant"]["name"];
         assert_eq!(name, "ZZTEST, Ann");
     }
+}
+
+#[test]
+fn one_message_is_one_line_however_its_claims_were_written() {
+    let place = Place::new();
+    let gateway = place.start();
+    let claims = claims(&[("sub", json!("a\nb"))]);
+    let pretty = claims.replacen('{', "{\r\n\t", 1).replacen(':', " :\n", 1);
+    let token = sign(header().as_bytes(), pretty.as_bytes());
+    assert_eq!(gateway.post(&token).outcome(), "accepted");
+    let output = place.printed(&["--content"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        line["claims"],
+        serde_json::from_str::<Value>(&claims).unwrap()
+    );
 }
 
 #[test]

@@ -437,7 +437,10 @@ impl Client {
     fn fill(&mut self, enough: impl Fn(&[u8]) -> bool) {
         while !enough(&self.read) {
             let mut chunk = [0; 4096];
-            let len = self.stream.read(&mut chunk).unwrap();
+            let len = match self.stream.read(&mut chunk) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.unwrap(),
+            };
             assert!(len > 0, "closed after {}", self.read.escape_ascii());
             self.read.extend_from_slice(&chunk[..len]);
         }

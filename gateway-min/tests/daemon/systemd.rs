@@ -87,15 +87,21 @@ fn its_user_and_folders_can_be_made() {
         let [kind, path, mode, owner, group] = fields[..] else {
             panic!("{line}");
         };
+        folders.push(path);
+        if path == "/var/lib/gateway-min" {
+            let own = ("d", "0700", "gateway-min", "gateway-min");
+            assert_eq!((kind, mode, owner, group), own, "{line}");
+            continue;
+        }
         // What others could change would be refused by the gateway.
         assert_eq!((kind, owner, &mode[2..3]), ("d", "root", "5"), "{line}");
         assert!(["root", "gateway-min"].contains(&group), "{line}");
-        folders.push(path);
     }
-    let [etc, keys, tls] = folders[..] else {
+    let [etc, keys, tls, state] = folders[..] else {
         panic!("{folders:?}");
     };
     assert_eq!(etc, "/etc/gateway-min");
+    assert!(DEFAULT.contains(&format!("\nGATEWAY_JOURNAL={state}/journal\n")));
     assert!(DEFAULT.contains(&format!("\nJWT_PUBLIC_KEY={keys}\n")));
     assert!(DEFAULT.contains(&format!("\n#GATEWAY_TLS_KEY={tls}/")));
 }

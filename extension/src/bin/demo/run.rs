@@ -140,6 +140,7 @@ fn start(arguments: &Arguments, running: &mut Running) -> Result<Receiver<Event>
         for file in ["manage.db", "manage.db-wal", "manage.db-shm"] {
             absent(&state.join(file), |file| fs::remove_file(file))?;
         }
+        absent(&state.join("journal"), |folder| fs::remove_dir_all(folder))?;
     }
     make_keys(&manage, &state)?;
     let (extension, id) = prepare_extension(&settings, &state)?;
@@ -312,6 +313,7 @@ fn gateway_command(binary: &Path, settings: &Settings, state: &Path, id: &str) -
         .env("GATEWAY_ISSUER", settings.public.as_str())
         .env("GATEWAY_ORIGINS", format!("chrome-extension://{id}"))
         .env("GATEWAY_LOG_CONTENT", "1")
+        .env("GATEWAY_JOURNAL", state.join("journal"))
         .env_remove("GATEWAY_KEYS")
         .env("JWT_PUBLIC_KEY", state.join("message-public.pem"));
     // A listener on every address has no name of its own; the extension uses this one.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, prelude::v1::*};
 
-use super::{nearest, not_yet, settings};
+use super::settings::{nearest, not_yet, settings};
 use crate::{
     UnixTime,
     daemon::exit::{Code, Stop},

@@ -57,7 +57,8 @@ impl Note {
     pub(super) fn fill(&mut self, token: &[u8], attempt: &Attempt) -> Result<(), NoMessage> {
         let compact = Compact::split(token).map_err(|_reject| NoMessage)?;
         let token = core::str::from_utf8(token).map_err(|_fault| NoMessage)?;
-        let claims = b64::decode(compact.claims, &mut self.claims).map_err(|_fault| NoMessage)?;
+        let claims =
+            b64::decode_public(compact.claims, &mut self.claims).map_err(|_fault| NoMessage)?;
         let members = scan(claims, Part::Claims).map_err(|_reject| NoMessage)?;
         let claims = core::str::from_utf8(claims).map_err(|_fault| NoMessage)?;
         let mut room = Room::new(&mut self.text);
@@ -73,7 +74,8 @@ impl Note {
             &mut self.body,
             format_args!(r#"{{"token":"{token}","claims":{claims}"#),
         );
-        let head = b64::decode(compact.header, &mut self.header).map_err(|_fault| NoMessage)?;
+        let head =
+            b64::decode_public(compact.header, &mut self.header).map_err(|_fault| NoMessage)?;
         let members = scan(head, Part::Header).map_err(|_reject| NoMessage)?;
         let kid = members.get(header::KID).and_then(Value::text);
         let mut room = Room::new(&mut self.text);

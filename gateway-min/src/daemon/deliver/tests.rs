@@ -58,6 +58,7 @@ struct ShelfState {
     /// These are gone from where they were, and from everywhere.
     moved: Vec<u64>,
     lost: Vec<u64>,
+    stuck: Vec<u64>,
     queue: Option<Arc<Queue>>,
 }
 
@@ -79,6 +80,9 @@ impl Outbox for Shelf {
         if state.unavailable > 0 {
             state.unavailable -= 1;
             return Err(Unreadable::Unavailable);
+        }
+        if state.stuck.contains(&parcel.seq) {
+            return Err(Unreadable::Stuck);
         }
         if state.lost.contains(&parcel.seq) {
             return Err(Unreadable::Lost);
@@ -311,6 +315,25 @@ fn what_cannot_be_read_is_told_from_what_cannot_be_read_now() {
     assert_eq!((site.outcome("lost"), site.outcome("refused")), (2, 0));
     assert_eq!(site.queue.trouble.get(), None);
     site.shelf.state.lock().unwrap().queue = None;
+}
+
+#[test]
+fn a_bad_block_of_the_disk_holds_up_its_own_message_alone() {
+    let mut site = Site::new();
+    site.shelf.state.lock().unwrap().stuck = vec![1];
+    site.push([parcel(1, 1), parcel(2, 2), parcel(3, 1), parcel(4, 3)]);
+    site.run();
+    let settled = site.shelf.wait_for(2);
+    assert_eq!(settled, [(2, Settled::Delivered), (4, Settled::Delivered)]);
+    let trouble = site.queue.trouble.get().map(|trouble| trouble.code);
+    assert_eq!(trouble, Some("delivery_failing"));
+    // What the disk gives in the end is not lost, and never was sent.
+    site.shelf.state.lock().unwrap().stuck.clear();
+    let settled = site.shelf.wait_for(4);
+    assert_eq!(settled[2..], [1, 3].map(|seq| (seq, Settled::Delivered)));
+    assert!(site.got().iter().all(|(_, marked)| !marked));
+    assert!(site.running.take().unwrap().stop(PATIENCE));
+    assert_eq!(site.queue.trouble.get(), None);
 }
 
 #[test]

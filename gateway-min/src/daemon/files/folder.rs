@@ -20,15 +20,19 @@ use super::{fault, own_uid, parent};
 /// Others' permissions of every kind.
 const ANY_BY_OTHERS: u32 = 0o007;
 
+/// Device and inode of a folder.
+pub(crate) type Home = (u64, u64);
+
 /// What the journal does to a disk. Names are of files in its one folder.
 pub(crate) trait Disk: Send + Sync + 'static {
     /// A file that is appended to.
     type File: Send;
 
-    /// Whether the folder is there, believed, and ours alone.
-    fn check(&self) -> io::Result<()>;
+    /// Whether the folder is there, believed, and ours alone; which one it is.
+    fn check(&self) -> io::Result<Home>;
     /// The names and lengths of all files.
     fn list(&self) -> io::Result<Vec<(String, u64)>>;
+    /// Reads a file from its front. What a bad block hides is zeros.
     fn open(&self, name: &str) -> io::Result<Box<dyn Read>>;
     /// Fills `bytes` from `at` on.
     fn read_at(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()>;
@@ -43,6 +47,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Returns when the folder's names are on the disk.
     fn sync_names(&self) -> io::Result<()>;
     fn cut(&self, name: &str, len: u64) -> io::Result<()>;
+    /// Returns when the bytes and the length of a file that nobody appends to are on the disk.
+    fn sync_named(&self, name: &str) -> io::Result<()>;
     fn remove(&self, name: &str) -> io::Result<()>;
 }
 
@@ -57,8 +63,8 @@ pub(crate) struct Folder {
 
 #[derive(Debug)]
 struct Lock {
-    /// Device and inode of the folder, and the handle that is locked.
-    of: (u64, u64),
+    /// The folder, and the handle that is locked.
+    of: Home,
     _handle: File,
 }
 
@@ -88,11 +94,11 @@ impl Folder {
         }
     }
 
-    /// Device and inode of the folder, where it is there and believed.
+    /// Which folder it is, where it is there and believed.
     ///
     /// # Errors
     /// Why it is not.
-    pub(crate) fn look(&self) -> io::Result<(u64, u64)> {
+    pub(crate) fn look(&self) -> io::Result<Home> {
         let meta = fs::metadata(&self.path)?;
         if !meta.is_dir() {
             return Err(ErrorKind::NotADirectory.into());
@@ -118,11 +124,11 @@ impl Folder {
 impl Disk for Folder {
     type File = File;
 
-    fn check(&self) -> io::Result<()> {
+    fn check(&self) -> io::Result<Home> {
         let of = self.look()?;
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.as_ref().is_some_and(|lock| lock.of == of) {
-            return Ok(());
+            return Ok(of);
         }
         // Gone before another is taken: it may be the same folder under another number.
         *lock = None;
@@ -138,11 +144,12 @@ impl Disk for Folder {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         let meta = handle.metadata()?;
+        let of = (meta.dev(), meta.ino());
         *lock = Some(Lock {
-            of: (meta.dev(), meta.ino()),
+            of,
             _handle: handle,
         });
-        Ok(())
+        Ok(of)
     }
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
@@ -159,7 +166,10 @@ impl Disk for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Read>> {
-        Ok(Box::new(File::open(self.file(name))?))
+        let file = File::open(self.file(name))?;
+        Ok(Box::new(PastBadBlocks::new(move |into, at| {
+            file.read_at(into, at)
+        })))
     }
 
     fn read_at(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
@@ -206,16 +216,80 @@ impl Disk for Folder {
         file.set_len(len)
     }
 
+    fn sync_named(&self, name: &str) -> io::Result<()> {
+        File::open(self.file(name))?.sync_all()
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.file(name))
     }
 }
 
+/// `EIO` of every Unix.
+const EIO: i32 = 5;
+/// What a file system asks of a disk at once.
+const BLOCK: u16 = 4096;
+/// Bad blocks of one file that are passed over. A disk that gives nothing is waited for no
+/// longer: it may come back.
+const MOST_BAD: u32 = 64;
+
+/// Whether a disk says that it cannot give what it has.
+pub(crate) fn is_bad_block(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(EIO)
+}
+
+fn len(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Reads past blocks that the disk does not give. A card that lost one of them must not cost
+/// what is in all others: whoever reads finds zeros, which are damage to be told.
+struct PastBadBlocks<R> {
+    read: R,
+    at: u64,
+    bad: u32,
+}
+
+impl<R: FnMut(&mut [u8], u64) -> io::Result<usize>> PastBadBlocks<R> {
+    /// `read` fills a buffer from a place on.
+    const fn new(read: R) -> Self {
+        Self {
+            read,
+            at: 0,
+            bad: 0,
+        }
+    }
+}
+
+impl<R: FnMut(&mut [u8], u64) -> io::Result<usize>> Read for PastBadBlocks<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = match (self.read)(into, self.at) {
+            Err(error) if is_bad_block(&error) && self.bad < MOST_BAD => {
+                let left = u64::from(BLOCK) - self.at % u64::from(BLOCK);
+                let left = usize::try_from(left).unwrap_or(0).min(into.len());
+                into[..left].fill(0);
+                // A block is one, in however many pieces it is passed over.
+                let end = (self.at + len(left)).is_multiple_of(u64::from(BLOCK));
+                self.bad += u32::from(end);
+                left
+            }
+            read => read?,
+        };
+        self.at += len(read);
+        Ok(read)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt, prelude::v1::*};
+    use std::{
+        fs,
+        io::{self, ErrorKind, Read},
+        os::unix::fs::PermissionsExt,
+        prelude::v1::*,
+    };
 
-    use super::{Disk, Folder};
+    use super::{BLOCK, Disk, EIO, Folder, MOST_BAD, PastBadBlocks, is_bad_block};
     use crate::daemon::files::tests as files;
 
     #[test]
@@ -248,6 +322,53 @@ mod tests {
             };
             assert!(right, "{mode:o}: {said:?}");
         }
+    }
+
+    #[test]
+    fn a_bad_block_is_zeros_and_a_bad_disk_is_an_error() {
+        let block = usize::from(BLOCK);
+        let bytes = vec![7; 5 * block + 9];
+        for (name, bad) in [
+            ("none", [].as_slice()),
+            ("the first", &[0]),
+            ("two", &[1, 3]),
+            ("the last, which is short", &[5]),
+        ] {
+            let mut past = PastBadBlocks::new(|into: &mut [u8], at: u64| {
+                let at = usize::try_from(at).unwrap();
+                if at < bytes.len() && bad.contains(&(at / block)) {
+                    return Err(io::Error::from_raw_os_error(EIO));
+                }
+                // Up to the next bad block, as a page cache gives it.
+                let to = bad.iter().map(|bad| bad * block).filter(|to| *to > at);
+                let to = to.min().unwrap_or(bytes.len()).min(bytes.len());
+                let given = bytes.get(at..to).unwrap_or_default();
+                let len = into.len().min(given.len());
+                into[..len].copy_from_slice(&given[..len]);
+                Ok(len)
+            });
+            let mut read = Vec::new();
+            past.read_to_end(&mut read).unwrap();
+            let wanted = |at: usize| if bad.contains(&(at / block)) { 0 } else { 7 };
+            assert!(read.len() >= bytes.len(), "{name}");
+            let same = read[..bytes.len()].iter().enumerate();
+            assert!(
+                same.into_iter().all(|(at, byte)| *byte == wanted(at)),
+                "{name}"
+            );
+            assert!(read[bytes.len()..].iter().all(|byte| *byte == 0), "{name}");
+        }
+        let mut asked = 0_u32;
+        let gone = PastBadBlocks::new(|_: &mut [u8], _| {
+            asked += 1;
+            Err(io::Error::from_raw_os_error(EIO))
+        });
+        let error = io::copy(&mut { gone }, &mut io::sink()).unwrap_err();
+        assert!(is_bad_block(&error) && asked > MOST_BAD);
+        let mut denied =
+            PastBadBlocks::new(|_: &mut [u8], _| Err(ErrorKind::PermissionDenied.into()));
+        let error = denied.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// A time at which the clock is surely set, whenever this was built.
-fn noon() -> UnixTime {
+pub(in crate::daemon) fn noon() -> UnixTime {
     COMMIT.plus(100_000)
 }
 
@@ -53,13 +53,18 @@ fn token_until(jti: &str, secs: u32) -> String {
         noon(),
         noon().plus(secs)
     );
+    signed(&claims)
+}
+
+/// A message that says this.
+pub(in crate::daemon) fn signed(claims: &str) -> String {
     let encode = |text: &str| Base64UrlUnpadded::encode_string(text.as_bytes());
-    let signed = format!("{}.{}", encode(r#"{"alg":"EdDSA"}"#), encode(&claims));
+    let signed = format!("{}.{}", encode(r#"{"alg":"EdDSA"}"#), encode(claims));
     let signature = secret().sign(signed.as_bytes()).to_bytes();
     format!("{signed}.{}", Base64UrlUnpadded::encode_string(&signature))
 }
 
-fn intake(capacity: &str, clock: Clock) -> Intake {
+pub(in crate::daemon) fn intake(capacity: &str, clock: Clock) -> Intake {
     let x = Base64UrlUnpadded::encode_string(secret().verifying_key().as_bytes());
     let environment = [
         ("GATEWAY_ID", "site"),
@@ -79,10 +84,14 @@ fn intake(capacity: &str, clock: Clock) -> Intake {
 
 /// The whole gateway on a free port, by this clock.
 fn serve(capacity: &str, clock: Clock) -> Server {
-    let intake = intake(capacity, clock);
+    let slots = Slots::new(2, 2, Deadlines::LOCAL);
+    serve_with(state(intake(capacity, clock), slots))
+}
+
+/// What a gateway consists of, without a journal.
+pub(in crate::daemon) fn state(intake: Intake, slots: Slots) -> State {
     let tallies = Arc::clone(&intake.tallies);
-    let slots = Arc::new(Slots::new(2, 2, Deadlines::LOCAL));
-    let state = Arc::new(State {
+    State {
         intake,
         health: Arc::new(Health::new()),
         troubles: Vec::new(),
@@ -91,16 +100,22 @@ fn serve(capacity: &str, clock: Clock) -> Server {
         tallies,
         #[cfg(feature = "journal")]
         queue: Arc::new(crate::daemon::deliver::Queue::default()),
-        slots: Arc::clone(&slots),
+        slots: Arc::new(slots),
         born: Instant::now(),
-    });
+    }
+}
+
+/// The gateway that consists of this.
+pub(in crate::daemon) fn serve_with(state: State) -> Server {
+    let slots = Arc::clone(&state.slots);
+    let state = Arc::new(state);
     let hosts = vec!["localhost".to_owned()];
     let gateway = Gateway::new(hosts, Cors::new(&[]), state, Paths::All);
     let listener = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     listen::serve(listener, slots, Arc::new(gateway), &Transport::Plain).unwrap()
 }
 
-fn ask(server: &Server, line: &str, body: &str) -> String {
+pub(in crate::daemon) fn ask(server: &Server, line: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     let text = format!(
         "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\

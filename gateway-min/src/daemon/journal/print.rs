@@ -232,12 +232,12 @@ fn tell(entry: &Entry<'_>, known: &Known, content: bool, room: &mut Decoded, lin
     // It was judged when it was accepted: what cannot be read now has no more to say.
     if let Ok(token) = Compact::split(entry.token) {
         let mut text = Room::new(&mut room.text);
-        if let Ok(decoded) = b64::decode(token.header, &mut room.header)
+        if let Ok(decoded) = b64::decode_public(token.header, &mut room.header)
             && let Ok(members) = json::scan(decoded, Part::Header)
         {
             member(&members, header::KID, &mut text, line);
         }
-        if let Ok(decoded) = b64::decode(token.claims, &mut room.claims)
+        if let Ok(decoded) = b64::decode_public(token.claims, &mut room.claims)
             && let Ok(members) = json::scan(decoded, Part::Claims)
         {
             for claim in [name::JTI, name::SUB, name::ACTION_TYPE] {
@@ -245,7 +245,9 @@ fn tell(entry: &Entry<'_>, known: &Known, content: bool, room: &mut Decoded, lin
             }
             if content {
                 line.extend_from_slice(b",\"claims\":");
-                line.extend_from_slice(decoded);
+                // Such bytes stand between its tokens alone: within texts they are escaped.
+                let one_line = decoded.iter().map(|byte| (*byte).max(b' '));
+                line.extend(one_line);
             }
         }
     }

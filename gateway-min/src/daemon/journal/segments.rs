@@ -17,27 +17,35 @@
 //! A crash at any point leaves segments that are each whole but for a tail of the last.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io::{self, ErrorKind},
     prelude::v1::*,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{
-    record::{self, Entry, Fate, MAX_RECORD, Record, State},
-    scan::{Met, Refused, Scan},
-};
+use super::record::{self, Entry, Fate, MAX_RECORD, Record, State};
 use crate::{
     UnixTime,
-    daemon::{deliver::Place, files::folder::Disk},
+    daemon::{
+        deliver::Place,
+        files::folder::{Disk, Home},
+    },
     verify::{ContentDigest, MessageId},
 };
+
+mod reclaim;
+mod recover;
+
+pub(crate) use recover::Unopened;
+pub(super) use recover::versions;
 
 /// Segments are exchanged daily: what is in one is about one day's patients.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A segment is at most this part of the whole, so that what is removed is not much at once.
 const PARTS: u64 = 8;
+/// So many of the newest entries are looked for in a folder that may be ours.
+const TOKENS_OF_HOME: usize = 4;
 
 /// What is kept at most, and how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +65,12 @@ impl Bounds {
     const fn for_entries(&self) -> u64 {
         self.max_bytes / 4 * 3
     }
+
+    /// Copies stop here. What becomes of entries fits in the rest: a note is a tenth of the
+    /// shortest message.
+    const fn for_copies(&self) -> u64 {
+        self.max_bytes / 8 * 7
+    }
 }
 
 /// Why something was not kept.
@@ -69,7 +83,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    fn of(error: &io::Error) -> Self {
+    pub(super) fn of(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 Self::Full
@@ -103,48 +117,9 @@ pub(super) struct Kept {
     pub(super) accepted: UnixTime,
     pub(super) exp: UnixTime,
     pub(super) id: MessageId,
+    pub(super) digest: ContentDigest,
     pub(super) subject: u64,
     pub(super) fate: Fate,
-}
-
-impl Kept {
-    /// Whether it can go, `more` seconds after it first could.
-    fn is_due(&self, bounds: &Bounds, now: UnixTime, more: u32) -> bool {
-        let expired = |more| now >= self.exp.plus(bounds.leeway_secs).plus(more);
-        match self.fate {
-            // Nobody delivers it any more; once it is old enough, nobody should.
-            Fate::Waiting => !bounds.delivers && expired(bounds.max_age_secs),
-            _ => expired(more),
-        }
-    }
-}
-
-/// What was found at a start.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// What the memory of accepted messages has to know again.
-    pub(super) remembered: Vec<(MessageId, ContentDigest, UnixTime)>,
-    /// What is wrong with which segment, in words.
-    pub(super) damage: Vec<String>,
-    /// What was cut off the end, in words.
-    pub(super) torn: Option<String>,
-}
-
-/// Why a journal is not opened.
-#[derive(Debug)]
-pub(crate) enum Unopened {
-    Io(io::Error),
-    /// A segment of a version that this gateway does not know.
-    Newer {
-        name: String,
-        version: u32,
-    },
-}
-
-impl From<io::Error> for Unopened {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// A segment that is not written any more.
@@ -165,18 +140,19 @@ struct Active<F> {
     since: Instant,
 }
 
-/// Told of every entry that has another place now, before its old one goes.
-pub(super) type Moved<'a> = &'a mut dyn FnMut(u64, Place);
-
 /// See the module's documentation.
 pub(super) struct Segments<D: Disk> {
     disk: Arc<D>,
+    /// Which folder it is that the journal was in last.
+    home: Home,
     bounds: Bounds,
     sealed: VecDeque<Segment>,
     active: Option<Active<D::File>>,
     entries: BTreeMap<u64, Kept>,
     state: State,
     last_number: u64,
+    /// A segment's unfinished end that could not be cut off yet, and where it begins.
+    tail: Option<(u64, u64)>,
     opened: Instant,
     buffer: Vec<u8>,
 }
@@ -203,155 +179,12 @@ pub(super) fn list(disk: &impl Disk) -> io::Result<Vec<(u64, u64)>> {
     Ok(segments)
 }
 
-/// Whether every segment is of a version that is read here.
-pub(super) fn versions(disk: &impl Disk) -> Result<(), Unopened> {
-    for (number, _) in list(disk)? {
-        let name = name(number);
-        match Scan::open(disk.open(&name)?, number) {
-            Ok(_) => {}
-            Err(Refused::Io(error)) => return Err(error.into()),
-            Err(Refused::Newer(version)) => return Err(Unopened::Newer { name, version }),
-        }
-    }
-    Ok(())
-}
-
 /// The name under which a segment is made.
 fn unfinished(number: u64) -> String {
     format!(".{}", name(number))
 }
 
 impl<D: Disk> Segments<D> {
-    /// Reads what is there, and cuts off what a crash left unfinished. Nothing else is
-    /// written.
-    pub(super) fn open(disk: Arc<D>, bounds: Bounds) -> Result<(Self, Found), Unopened> {
-        disk.check()?;
-        let segments = list(&*disk)?;
-        let mut journal = Self {
-            disk,
-            bounds,
-            sealed: VecDeque::new(),
-            active: None,
-            entries: BTreeMap::new(),
-            state: State::EMPTY,
-            last_number: segments.last().map_or(0, |(number, _)| *number),
-            opened: Instant::now(),
-            buffer: Vec::new(),
-        };
-        let mut found = Found::default();
-        let mut reading = Reading::default();
-        let last = journal.last_number;
-        for (number, len) in segments {
-            journal.read(number, len, number == last, &mut reading, &mut found)?;
-        }
-        for (seq, kept) in &mut journal.entries {
-            if let Some(exp) = reading.extended.get(seq) {
-                kept.exp = kept.exp.max(*exp);
-            }
-            if let Some(fate) = reading.settled.get(seq) {
-                kept.fate = *fate;
-            }
-            if let Some((_, digest)) = reading.known.get(&kept.id) {
-                found.remembered.push((kept.id, *digest, kept.exp));
-            }
-        }
-        // What was being made when the process ended; harmless where it cannot be removed.
-        for (name, _) in journal.disk.list()? {
-            let unfinished = name.strip_prefix('.').and_then(number);
-            if unfinished.is_some() {
-                journal.disk.remove(&name).ok();
-            }
-        }
-        Ok((journal, found))
-    }
-
-    fn read(
-        &mut self,
-        number: u64,
-        len: u64,
-        last: bool,
-        reading: &mut Reading,
-        found: &mut Found,
-    ) -> Result<(), Unopened> {
-        let name = name(number);
-        let mut segment = Segment {
-            number,
-            len,
-            notes: false,
-            damaged: false,
-        };
-        let (mut scan, damaged) = match Scan::open(self.disk.open(&name)?, number) {
-            Ok(open) => open,
-            Err(Refused::Io(error)) => return Err(error.into()),
-            Err(Refused::Newer(version)) => return Err(Unopened::Newer { name, version }),
-        };
-        let mut torn = None;
-        let faults = found.damage.len();
-        if damaged {
-            found.damage.push(format!("{name}: its header is damaged"));
-        }
-        while let Some(met) = scan.next()? {
-            match met {
-                Met::Record { record, at, len } => {
-                    segment.notes |=
-                        matches!(record, Record::Settled { .. } | Record::Extended { .. });
-                    self.found(record, number, at, len, reading);
-                }
-                Met::Damage { at, len } => found
-                    .damage
-                    .push(format!("{name}: {len} bytes at {at} are damaged")),
-                Met::Tail { at, len } if last && !damaged => torn = Some((at, len)),
-                Met::Tail { at, len } => found
-                    .damage
-                    .push(format!("{name}: {len} bytes at {at}, its end, are damaged")),
-            }
-        }
-        segment.damaged = found.damage.len() > faults;
-        if let Some((at, len)) = torn {
-            found.torn = Some(format!("{name}: {len} unfinished bytes at {at}"));
-            // Where it cannot be cut it is met again, and is as harmless then.
-            if self.disk.cut(&name, at).is_ok() {
-                segment.len = at;
-            }
-        }
-        self.sealed.push_back(segment);
-        Ok(())
-    }
-
-    fn found(
-        &mut self,
-        record: Record<'_>,
-        number: u64,
-        at: u64,
-        len: usize,
-        reading: &mut Reading,
-    ) {
-        match record {
-            Record::Entry(entry) => {
-                self.state.newest = self.state.newest.max(entry.accepted);
-                self.state.next = self.state.next.max(entry.seq.saturating_add(1));
-                let known = reading.known.insert(entry.id, (entry.seq, entry.digest));
-                if let Some((other, _)) = known
-                    && other != entry.seq
-                {
-                    // Its answer was 503, and it was asked again.
-                    self.entries.remove(&other);
-                }
-                let place = place(number, at, len);
-                self.entries.insert(entry.seq, Kept::of(&entry, place));
-            }
-            Record::Settled { seq, fate } => {
-                reading.settled.insert(seq, fate);
-            }
-            Record::Extended { seq, exp } => {
-                let known = reading.extended.entry(seq).or_insert(exp);
-                *known = exp.max(*known);
-            }
-            Record::State(state) => self.state.merge(state),
-            Record::Probe => {}
-        }
-    }
-
     /// Writes `notes` and `wishes`, and returns when they are on the disk; then `notes` is
     /// empty, and `results` has one for each wish.
     pub(super) fn commit<'a>(
@@ -398,14 +231,9 @@ impl<D: Disk> Segments<D> {
                 for done in results.iter().flatten() {
                     if let Done::Kept(seq, kept) = done {
                         self.entries.insert(*seq, *kept);
+                        // By the clock that judged it, not by what that has become since.
+                        self.state.newest = self.state.newest.max(kept.accepted);
                     }
-                }
-                if results
-                    .iter()
-                    .flatten()
-                    .any(|done| matches!(done, Done::Kept(..)))
-                {
-                    self.state.newest = self.state.newest.max(time.0);
                 }
             }
             Err(error) => {
@@ -446,7 +274,13 @@ impl<D: Disk> Segments<D> {
                         // At once: longer than needed is safe where the write fails.
                         kept.exp = kept.exp.max(entry.exp);
                         let (seq, exp) = (*seq, kept.exp);
+                        let at = buffer.len();
                         Record::Extended { seq, exp }.write(number, buffer);
+                        // Of these there can be any number.
+                        if changes.used + bytes(buffer.len()) > self.bounds.for_copies() {
+                            buffer.truncate(at);
+                            return Err(Fault::Full);
+                        }
                         changes.notes = true;
                         Ok(Done::Written)
                     }
@@ -464,7 +298,11 @@ impl<D: Disk> Segments<D> {
     /// The segment that is to be written: a new one where the old has had its day, or is
     /// not there any more.
     fn prepare(&mut self, now: Instant) -> io::Result<Segment> {
-        self.disk.check()?;
+        let home = self.disk.check()?;
+        if home != self.home {
+            self.recognise()?;
+            self.home = home;
+        }
         if let Some(active) = &self.active {
             let day = DAY.min(Duration::from_secs(u64::from(self.bounds.max_age_secs)));
             let full = active.segment.len >= self.bounds.max_bytes / PARTS;
@@ -484,11 +322,36 @@ impl<D: Disk> Segments<D> {
         self.begin(now)
     }
 
+    /// Whether another folder that is in the place of ours holds our journal, as a disk does
+    /// that was away. What is below its mount point does not, and nothing is written there:
+    /// it would be out of sight when the disk is back.
+    fn recognise(&self) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for (seq, kept) in self.entries.iter().rev().take(TOKENS_OF_HOME) {
+            let found = read_entry(&*self.disk, kept.place, &mut bytes)?;
+            if found.is_some_and(|entry| (entry.seq, entry.id) == (*seq, kept.id)) {
+                return Ok(());
+            }
+        }
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            ErrorKind::NotFound,
+            "another folder is in its place, without what was kept: \
+             bring it back, or start the gateway again to go on without",
+        ))
+    }
+
     /// A new segment, which has its name only when it is whole.
     fn begin(&mut self, now: Instant) -> io::Result<Segment> {
-        self.last_number += 1;
-        let number = self.last_number;
+        // Others that somebody put there meanwhile are not ours to replace.
+        let newest = list(&*self.disk)?.last().map_or(0, |(number, _)| *number);
+        let number = self.last_number.max(newest).checked_add(1);
+        let number = number.ok_or(ErrorKind::FileTooLarge)?;
+        self.last_number = number;
         let (unfinished, name) = (unfinished(number), name(number));
+        self.cut_tail();
         let mut bytes = record::header(number).to_vec();
         Record::State(self.state).write(number, &mut bytes);
         let made = self.disk.create(&unfinished).and_then(|mut file| {
@@ -556,120 +419,6 @@ impl<D: Disk> Segments<D> {
         }
     }
 
-    /// Removes what may go by now, the oldest first. `moved` is told what had to be
-    /// copied.
-    pub(super) fn reclaim(
-        &mut self,
-        time: (UnixTime, Instant),
-        moved: Moved<'_>,
-    ) -> io::Result<()> {
-        self.remove_empty(time.1)?;
-        while let Some(oldest) = self.sealed.front().copied() {
-            let of = |kept: &Kept| kept.place.segment == oldest.number;
-            let mut entries = self.entries.values().filter(|kept| of(kept));
-            let all = entries
-                .clone()
-                .all(|kept| kept.is_due(&self.bounds, time.0, 0));
-            let overdue =
-                entries.any(|kept| kept.is_due(&self.bounds, time.0, self.bounds.max_age_secs));
-            if !(all || overdue) || self.is_evidence(&oldest, time.1) {
-                break;
-            }
-            self.carry_over(oldest, time, moved)?;
-            self.remove(oldest.number)?;
-            self.sealed.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Removes segments that say nothing, wherever they are: what they begin with stands in
-    /// every newer one.
-    fn remove_empty(&mut self, now: Instant) -> io::Result<()> {
-        let newest = self.active.as_ref().map(|active| active.segment.number);
-        let newest = newest.or_else(|| self.sealed.back().map(|segment| segment.number));
-        let mut at = 0;
-        while let Some(segment) = self.sealed.get(at).copied() {
-            let said = segment.notes
-                || self.is_evidence(&segment, now)
-                || Some(segment.number) == newest
-                || self
-                    .entries
-                    .values()
-                    .any(|kept| kept.place.segment == segment.number);
-            if said {
-                at += 1;
-            } else {
-                self.remove(segment.number)?;
-                self.sealed.remove(at);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a segment is damaged, and whoever was told of it may not have looked yet.
-    fn is_evidence(&self, segment: &Segment, now: Instant) -> bool {
-        let age = Duration::from_secs(u64::from(self.bounds.max_age_secs));
-        segment.damaged && now.saturating_duration_since(self.opened) < age
-    }
-
-    /// Writes what has to outlive a segment into the active one.
-    fn carry_over(
-        &mut self,
-        segment: Segment,
-        time: (UnixTime, Instant),
-        moved: Moved<'_>,
-    ) -> io::Result<()> {
-        let into = self.prepare(time.1)?;
-        let mut out = Vec::new();
-        let mut copies = Vec::new();
-        let mut body = Vec::new();
-        for (seq, kept) in &self.entries {
-            if kept.place.segment != segment.number {
-                continue;
-            }
-            let copy = if kept.is_due(&self.bounds, time.0, 0) {
-                None
-            } else {
-                read_entry(&*self.disk, kept.place, &mut body)?
-            };
-            match copy {
-                Some(entry) => {
-                    let entry = Entry {
-                        exp: kept.exp,
-                        fate: kept.fate,
-                        ..entry
-                    };
-                    let at = into.len + bytes(out.len());
-                    let len = Record::Entry(entry).write(into.number, &mut out);
-                    copies.push((*seq, place(into.number, at, len)));
-                }
-                // Forgotten: no token that ends as early is new again.
-                None => self.state.floor = self.state.floor.max(kept.exp),
-            }
-        }
-        Record::State(self.state).write(into.number, &mut out);
-        self.write(&out, false)?;
-        for (seq, place) in copies {
-            if let Some(kept) = self.entries.get_mut(&seq) {
-                kept.place = place;
-            }
-            moved(seq, place);
-        }
-        Ok(())
-    }
-
-    /// Removes a segment's file, and everything that is still known to be in it.
-    fn remove(&mut self, number: u64) -> io::Result<()> {
-        match self.disk.remove(&name(number)) {
-            // Somebody was faster.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            removed => removed?,
-        }
-        self.disk.sync_names()?;
-        self.entries.retain(|_, kept| kept.place.segment != number);
-        Ok(())
-    }
-
     /// Bytes of all segments.
     pub(super) fn len(&self) -> u64 {
         let sealed = self.sealed.iter().map(|segment| segment.len);
@@ -685,6 +434,11 @@ impl<D: Disk> Segments<D> {
     /// Whether `more` bytes of entries could be too many.
     pub(super) fn is_tight(&self, more: usize) -> bool {
         self.len() + bytes(more) > self.bounds.for_entries()
+    }
+
+    /// Which folder it is in.
+    pub(super) const fn home(&self) -> Home {
+        self.home
     }
 
     /// Every entry that is known, by its `seq`.
@@ -709,14 +463,6 @@ struct Changes {
     notes: bool,
 }
 
-/// What is known while segments are read.
-#[derive(Default)]
-struct Reading {
-    known: HashMap<MessageId, (u64, ContentDigest)>,
-    settled: HashMap<u64, Fate>,
-    extended: HashMap<u64, UnixTime>,
-}
-
 impl Kept {
     const fn of(entry: &Entry<'_>, place: Place) -> Self {
         Self {
@@ -724,8 +470,23 @@ impl Kept {
             accepted: entry.accepted,
             exp: entry.exp,
             id: entry.id,
+            digest: entry.digest,
             subject: entry.subject,
             fate: entry.fate,
+        }
+    }
+
+    /// The entry itself, but for a token that cannot be read any more.
+    const fn without_token(&self, seq: u64) -> Entry<'static> {
+        Entry {
+            seq,
+            accepted: self.accepted,
+            exp: self.exp,
+            id: self.id,
+            digest: self.digest,
+            subject: self.subject,
+            fate: self.fate,
+            token: b"",
         }
     }
 }

@@ -1,20 +1,11 @@
 //! The journal on a disk that fails at every operation in every way, is cut and flipped at
 //! every byte, and is read again by a gateway that knows nothing else.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{self, ErrorKind, Read},
-    panic,
-    prelude::v1::*,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, panic, prelude::v1::*, sync::Arc, time::Instant};
 
-use super::{Bounds, Done, Fault, Found, Kept, Segments, Unopened, Wish, list, name, read_entry};
+use super::{
+    Bounds, Done, Fault, Kept, Segments, Unopened, Wish, list, name, read_entry, recover::Found,
+};
 use crate::{
     UnixTime,
     daemon::{
@@ -22,9 +13,13 @@ use crate::{
             folder::{Disk, Folder},
             tests as files,
         },
-        journal::record::{Entry, Fate, MAX_RECORD, tests as records},
+        journal::record::{Entry, Fate, tests as records},
     },
 };
+
+mod faults;
+mod leaving;
+mod power;
 
 const BOUNDS: Bounds = Bounds {
     max_bytes: 1 << 20,
@@ -35,94 +30,6 @@ const BOUNDS: Bounds = Bounds {
 
 fn at(secs: i64) -> UnixTime {
     UnixTime::from_secs(secs)
-}
-
-/// How an operation fails.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum How {
-    /// Nothing was done.
-    Before,
-    /// It was done, and said to have failed.
-    After,
-    /// A write of which half was done.
-    Half,
-}
-
-/// A folder whose n-th operation fails.
-struct Faulty {
-    folder: Folder,
-    left: AtomicUsize,
-    how: How,
-}
-
-impl Faulty {
-    /// Does `what`, or fails.
-    fn turn<T>(&self, what: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let failed = || Err(io::Error::from(ErrorKind::Other));
-        if self.left.fetch_sub(1, Ordering::SeqCst) != 1 {
-            return what();
-        }
-        if self.how == How::After {
-            what()?;
-        }
-        failed()
-    }
-}
-
-impl Disk for Faulty {
-    type File = fs::File;
-
-    fn check(&self) -> io::Result<()> {
-        self.turn(|| self.folder.check())
-    }
-
-    fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        self.folder.list()
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn Read>> {
-        self.turn(|| self.folder.open(name))
-    }
-
-    fn read_at(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.turn(|| self.folder.read_at(name, at, bytes))
-    }
-
-    fn create(&self, name: &str) -> io::Result<fs::File> {
-        self.turn(|| self.folder.create(name))
-    }
-
-    fn append(&self, file: &mut fs::File, bytes: &[u8]) -> io::Result<()> {
-        let half = self.how == How::Half && self.left.load(Ordering::SeqCst) == 1;
-        if half {
-            self.folder.append(file, &bytes[..bytes.len() / 2])?;
-        }
-        self.turn(|| self.folder.append(file, bytes))
-    }
-
-    fn is_named(&self, name: &str, file: &fs::File) -> io::Result<bool> {
-        self.turn(|| self.folder.is_named(name, file))
-    }
-
-    fn sync(&self, file: &fs::File) -> io::Result<()> {
-        self.turn(|| self.folder.sync(file))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.turn(|| self.folder.rename(from, to))
-    }
-
-    fn sync_names(&self) -> io::Result<()> {
-        self.turn(|| self.folder.sync_names())
-    }
-
-    fn cut(&self, name: &str, len: u64) -> io::Result<()> {
-        self.turn(|| self.folder.cut(name, len))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.turn(|| self.folder.remove(name))
-    }
 }
 
 /// A folder of a test's own, and the journal's in it.
@@ -398,265 +305,53 @@ fn a_newer_journal_is_left_as_it_is() {
     assert_eq!(place.bytes(), before);
 }
 
-/// What the world was told in a life with one fault, and a life without after it.
 #[test]
-fn whichever_operation_fails_nothing_that_was_kept_is_lost() {
-    let mut operations = 0;
-    for how in [How::Before, How::After, How::Half] {
-        for nth in 1.. {
-            let place = Place::new("faulty");
-            let disk = Arc::new(Faulty {
-                folder: place.folder(),
-                left: AtomicUsize::new(nth),
-                how,
-            });
-            let (kept, settled) = life(&disk);
-            let left = disk.left.load(Ordering::SeqCst);
-            drop(disk);
-            let (segments, found) = place.open(BOUNDS);
-            let told = told(&segments);
-            let known = remembered(&found);
-            for (n, exp) in &kept {
-                assert!(
-                    told.iter().any(|(m, e, _)| m == n && e >= exp),
-                    "{how:?} {nth}: {n} was kept, and is not in {told:?}"
-                );
-                assert!(
-                    known
-                        .iter()
-                        .any(|(m, d, e)| m == n && *d == n ^ 0xff && e >= exp),
-                    "{how:?} {nth}: {n} is not remembered"
-                );
-            }
-            for n in &settled {
-                let fate = told
-                    .iter()
-                    .find(|(m, _, _)| m == n)
-                    .map(|(_, _, fate)| *fate);
-                assert_eq!(fate, Some(Fate::Delivered), "{how:?} {nth}: {n}");
-            }
-            assert_eq!(
-                told.iter()
-                    .map(|(n, _, _)| n)
-                    .collect::<BTreeSet<_>>()
-                    .len(),
-                told.len(),
-                "{how:?} {nth}: twice in {told:?}"
-            );
-            // A tail that could not be cut is no damage where nothing came after it.
-            assert!(found.damage.len() <= 1, "{how:?} {nth}: {:?}", found.damage);
-            if left > 0 && left <= nth {
-                break;
-            }
-            operations = operations.max(nth);
-        }
-    }
-    assert!(
-        operations > 60,
-        "only {operations} operations were made to fail"
-    );
-}
-
-/// Keeps, extends, settles, rotates and reclaims; who was told *kept*, with which end, and
-/// whose settlement was written.
-fn life(disk: &Arc<Faulty>) -> (Vec<(u8, i64)>, Vec<u8>) {
-    let (mut kept, mut settled) = (Vec::new(), Vec::new());
-    let bounds = Bounds {
-        max_bytes: 16 << 10,
-        ..BOUNDS
-    };
-    let mut notes = Vec::new();
-    let mut round = 0_u8;
-    // An open that fails is a start that fails: the next one has another go.
-    let mut opened = None;
-    for _ in 0..2 {
-        opened = opened.or_else(|| Segments::open(Arc::clone(disk), bounds).ok());
-    }
-    let (mut segments, _) = opened.unwrap();
-    while round < 12 {
-        round += 1;
-        let (n, exp) = (round, if round < 4 { 1500 } else { 9000 });
-        // Whoever is told 503 asks again.
-        let mut result = keep(&mut segments, n, exp);
-        if result.is_err() {
-            result = keep(&mut segments, n, exp);
-        }
-        let (seq, _) = result.unwrap();
-        kept.push((n, exp));
-        if round.is_multiple_of(3) {
-            notes.push((seq, Fate::Delivered));
-            commit(&mut segments, Wish::Probe, &mut notes, 1000).ok();
-            if notes.is_empty() {
-                settled.push(n);
-            }
-        }
-        if round == 5 {
-            let longer = Wish::Extend(entry(5, 9500, b"longer"));
-            if commit(&mut segments, longer, &mut notes, 1000).is_ok() {
-                kept.push((5, 9500));
-            }
-        }
-        if round.is_multiple_of(4) {
-            segments.seal();
-            // The first three have expired by then, and where they were delivered may go.
-            let time = (at(1600), Instant::now());
-            segments.reclaim(time, &mut |_, _| {}).ok();
-        }
-    }
-    // What has expired and was settled need not be found any more.
-    let delivered = settled.clone();
-    let gone = |n: u8| n < 4 && delivered.contains(&n);
-    kept.retain(|(n, _)| !gone(*n));
-    settled.retain(|n| !gone(*n));
-    (kept, settled)
-}
-
-#[test]
-fn after_a_failed_fsync_the_segment_is_never_touched_again() {
-    let place = Place::new("sealed");
-    // Counted out below: the fsync behind the second append.
-    for nth in 1..40 {
-        place.clear();
-        let disk = Arc::new(Faulty {
-            folder: place.folder(),
-            left: AtomicUsize::new(usize::MAX),
-            how: How::Before,
-        });
-        let (mut segments, _) = Segments::open(Arc::clone(&disk), BOUNDS).unwrap();
-        keep(&mut segments, 1, 5000).unwrap();
-        let before = place.bytes();
-        disk.left.store(nth, Ordering::SeqCst);
-        let failed = keep(&mut segments, 2, 5000).is_err();
-        disk.left.store(usize::MAX, Ordering::SeqCst);
-        if !failed {
-            assert!(nth > 3, "each operation of a commit can fail");
-            return;
-        }
-        keep(&mut segments, 3, 5000).unwrap();
-        let after = place.bytes();
-        if after.len() > before.len() {
-            assert_eq!(after[..before.len()], before, "{nth}");
-        }
-        let ids: Vec<_> = told(&segments).iter().map(|(n, _, _)| *n).collect();
-        assert_eq!(ids, [1, 3], "{nth}");
-    }
-    panic!("no end of operations");
-}
-
-#[test]
-fn full_is_said_in_time_and_ends_when_something_may_go() {
-    let place = Place::new("full");
-    let bounds = Bounds {
-        max_bytes: 16 << 10,
-        ..BOUNDS
-    };
-    let (mut segments, _) = place.open(bounds);
-    let mut last = 0;
-    for n in 1..=u8::MAX {
-        match keep(&mut segments, n, 1500) {
-            Ok(_) => last = n,
-            Err(fault) => {
-                assert_eq!(fault, Fault::Full);
-                break;
-            }
-        }
-    }
-    assert!((40..100).contains(&last), "{last}");
-    assert!(segments.len() <= bounds.max_bytes);
-    assert!(segments.is_tight(MAX_RECORD));
-    // What became of entries is written all the same.
-    let mut notes: Vec<_> = (1..=u64::from(last))
-        .map(|seq| (seq, Fate::Delivered))
-        .collect();
-    commit(&mut segments, Wish::Probe, &mut notes, 1000).unwrap();
-    assert!(notes.is_empty() && segments.len() <= bounds.max_bytes);
-    let reclaim = |segments: &mut Segments<Folder>, secs| {
-        let time = (at(secs), Instant::now());
-        segments.reclaim(time, &mut |_, _| {}).unwrap();
-    };
-    reclaim(&mut segments, 1529);
-    assert_eq!(keep(&mut segments, 200, 5000).err(), Some(Fault::Full));
-    reclaim(&mut segments, 1530);
-    keep(&mut segments, 200, 5000).unwrap();
-    // A token that ends no later than what was forgotten is not new.
-    drop(segments);
-    assert_eq!(place.open(bounds).0.state().floor, at(1500));
-}
-
-#[test]
-fn what_may_stay_longest_is_carried_over_and_the_rest_goes_in_time() {
-    let place = Place::new("carried");
+fn a_clock_that_jumps_while_the_disk_is_slow_does_not_date_what_was_accepted() {
+    let place = Place::new("newest");
     let (mut segments, _) = place.open(BOUNDS);
-    for (n, exp) in [(1, 1500), (2, 90_000), (3, 1500)] {
-        keep(&mut segments, n, exp).unwrap();
-    }
-    let mut notes = vec![(1, Fate::Delivered), (2, Fate::Delivered)];
-    commit(&mut segments, Wish::Probe, &mut notes, 1000).unwrap();
+    let wish = Wish::Keep(entry(1, 5000, b"t"));
+    commit(&mut segments, wish, &mut Vec::new(), 9_000_000).unwrap();
     segments.seal();
-    let reclaim = |segments: &mut Segments<Folder>, secs| {
-        let mut moved = Vec::new();
-        let time = (at(secs), Instant::now());
-        segments
-            .reclaim(time, &mut |seq, _| moved.push(seq))
-            .unwrap();
-        moved
+    commit(&mut segments, Wish::Probe, &mut Vec::new(), 1000).unwrap();
+    drop(segments);
+    assert_eq!(place.open(BOUNDS).0.state().newest, at(1000));
+}
+
+#[test]
+fn other_content_under_a_forgotten_id_is_another_message() {
+    let place = Place::new("other");
+    let (mut segments, _) = place.open(BOUNDS);
+    keep(&mut segments, 1, 1500).unwrap();
+    let other = Entry {
+        digest: [7; 16],
+        ..entry(1, 5000, b"other")
     };
-    // 1 may go, and the others hold it back, for an hour at most.
-    assert_eq!(reclaim(&mut segments, 1530 + 3599), [0_u64; 0]);
-    assert_eq!(told(&segments).len(), 3);
-    assert_eq!(reclaim(&mut segments, 1530 + 3600), [2, 3]);
-    let left = [(2, 90_000, Fate::Delivered), (3, 1500, Fate::Waiting)];
-    assert_eq!(told(&segments), left);
-    assert_eq!(place.bytes().len(), 1);
+    commit(&mut segments, Wish::Keep(other), &mut Vec::new(), 2000).unwrap();
     drop(segments);
     let (segments, found) = place.open(BOUNDS);
-    assert_eq!(told(&segments), left);
-    assert_eq!(segments.state().floor, at(1500));
-    assert_eq!(
-        remembered(&found),
-        BTreeSet::from([(2, 2 ^ 0xff, 90_000), (3, 3 ^ 0xff, 1500)])
-    );
+    let both = [(1, 1500, Fate::Waiting), (1, 5000, Fate::Waiting)];
+    assert_eq!(told(&segments), both);
+    assert_eq!(remembered(&found), BTreeSet::from([(1, 7, 5000)]));
+    assert_eq!(found.remembered.len(), 1);
 }
 
 #[test]
-fn what_waits_for_nobody_goes_when_it_is_old() {
-    let place = Place::new("nobody");
-    let bounds = Bounds {
-        delivers: false,
-        ..BOUNDS
-    };
-    let (mut segments, _) = place.open(bounds);
-    keep(&mut segments, 1, 1500).unwrap();
-    segments.seal();
-    for (secs, left) in [(1530, 1), (1530 + 3599, 1), (1530 + 3600, 0)] {
-        let time = (at(secs), Instant::now());
-        segments.reclaim(time, &mut |_, _| {}).unwrap();
-        assert_eq!(segments.entries().len(), left, "{secs}");
+fn segments_that_somebody_put_there_are_not_replaced() {
+    let place = Place::new("exchanged");
+    let (mut segments, _) = place.open(BOUNDS);
+    let path = place.outer.0.join("journal");
+    for number in [2, u64::MAX - 1] {
+        place.write(&name(number), b"somebody's");
+        keep(&mut segments, 2, 5000).unwrap();
+        assert_eq!(
+            fs::read(path.join(name(number))).unwrap(),
+            b"somebody's",
+            "{number}"
+        );
+        segments.seal();
     }
-}
-
-#[test]
-fn segments_change_daily_and_empty_ones_do_not_stay() {
-    let place = Place::new("daily");
-    let bounds = Bounds {
-        max_age_secs: 7 * 24 * 3600,
-        ..BOUNDS
-    };
-    let (mut segments, _) = place.open(bounds);
-    let begun = Instant::now();
-    for (hours, count) in [(0, 1), (23, 1), (25, 2), (26, 2), (50, 3)] {
-        let now = begun + Duration::from_secs(hours * 3600);
-        let mut results = Vec::new();
-        let probe = [Wish::Probe].into_iter();
-        let time = (at(1000), now);
-        segments
-            .commit(probe, &mut Vec::new(), time, &mut results)
-            .unwrap();
-        assert_eq!(segments.count(), count, "{hours}");
-    }
-    segments.reclaim((at(1000), begun), &mut |_, _| {}).unwrap();
-    assert_eq!(segments.count(), 1);
-    assert_eq!(place.bytes()[0].0, name(3));
+    // There is no number behind the last.
+    assert_eq!(keep(&mut segments, 3, 5000).err(), Some(Fault::Full));
 }
 
 #[test]
@@ -689,23 +384,34 @@ fn a_message_that_was_asked_for_again_is_there_once() {
 }
 
 #[test]
-fn a_folder_that_vanishes_is_a_fault_and_another_in_its_place_is_begun_anew() {
+fn a_folder_that_vanishes_is_a_fault_and_another_in_its_place_is_not_ours() {
     let place = Place::new("vanished");
     let (mut segments, _) = place.open(BOUNDS);
     keep(&mut segments, 1, 5000).unwrap();
     let (path, aside) = (place.outer.0.join("journal"), place.outer.0.join("aside"));
     fs::rename(&path, &aside).unwrap();
     assert_eq!(keep(&mut segments, 2, 5000).err(), Some(Fault::Unavailable));
+    // As below a mount point whose disk is away.
     place.folder().make().unwrap();
-    keep(&mut segments, 3, 5000).unwrap();
-    assert_eq!(place.bytes().len(), 1);
-    fs::remove_dir_all(&path).unwrap();
+    for _ in 0..2 {
+        assert_eq!(keep(&mut segments, 3, 5000).err(), Some(Fault::Unavailable));
+        assert_eq!(place.bytes().len(), 0);
+    }
+    fs::remove_dir(&path).unwrap();
     fs::rename(&aside, &path).unwrap();
     keep(&mut segments, 4, 5000).unwrap();
+    // The same files on what is another device to the system.
+    fs::rename(&path, &aside).unwrap();
+    place.folder().make().unwrap();
+    for entry in fs::read_dir(&aside).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), path.join(entry.file_name())).unwrap();
+    }
+    keep(&mut segments, 5, 5000).unwrap();
     drop(segments);
     let (segments, _) = place.open(BOUNDS);
     let ids: Vec<_> = told(&segments).iter().map(|(n, _, _)| *n).collect();
-    assert_eq!(ids, [1, 4]);
+    assert_eq!(ids, [1, 4, 5]);
 }
 
 #[test]
